@@ -1,0 +1,66 @@
+"""The true training loss of Keras models, and what separates it from the reported one.
+
+The names below are loaded when they are first used: ``import lossgap`` alone
+imports neither Keras nor a backend nor a tracker.
+"""
+
+import importlib
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossgap.core.callback import TrueLoss as TrueLoss
+    from lossgap.core.fit import fit as fit
+    from lossgap.core.measure import measure as measure
+    from lossgap.core.measurement import Measurement as Measurement
+    from lossgap.core.measurement import MetricValues as MetricValues
+    from lossgap.core.measurement import Part as Part
+    from lossgap.core.measurement import Penalty as Penalty
+    from lossgap.core.summary import Summary as Summary
+    from lossgap.core.summary import summarize as summarize
+    from lossgap.errors import LossgapError as LossgapError
+    from lossgap.errors import LossgapWarning as LossgapWarning
+
+_HOMES = {
+    "LossgapError": "lossgap.errors",
+    "LossgapWarning": "lossgap.errors",
+    "Measurement": "lossgap.core.measurement",
+    "MetricValues": "lossgap.core.measurement",
+    "Part": "lossgap.core.measurement",
+    "Penalty": "lossgap.core.measurement",
+    "Summary": "lossgap.core.summary",
+    "TrueLoss": "lossgap.core.callback",
+    "fit": "lossgap.core.fit",
+    "measure": "lossgap.core.measure",
+    "summarize": "lossgap.core.summary",
+}
+
+__all__ = [
+    "LossgapError",
+    "LossgapWarning",
+    "Measurement",
+    "MetricValues",
+    "Part",
+    "Penalty",
+    "Summary",
+    "TrueLoss",
+    "__version__",
+    "fit",
+    "measure",
+    "summarize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version("lossgap")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'lossgap' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""What can go wrong, as exceptions and warnings.
+
+Every exception is a :class:`LossgapError` and also the standard type that a
+caller would expect, so that both ``except LossgapError`` and ``except ValueError``
+work.
+"""
+
+
+class LossgapError(Exception):
+    """Root of all errors that lossgap raises."""
+
+
+class InvalidArgumentError(LossgapError, ValueError):
+    """An argument has a value that lossgap can't work with."""
+
+
+class DataError(LossgapError, ValueError):
+    """The data handed to lossgap can't be measured: lengths, structure or kind."""
+
+
+class UnsupportedModelError(LossgapError, TypeError):
+    """The model has no loss on the data that lossgap can compute correctly."""
+
+
+class UnsupportedBackendError(LossgapError, NotImplementedError):
+    """The active Keras backend is one that lossgap doesn't measure on."""
+
+
+class MissingDependencyError(LossgapError, ImportError):
+    """An optional package is needed and isn't installed."""
+
+
+class LossgapWarning(UserWarning):
+    """A number is absent or needs care; training goes on."""
