@@ -1,0 +1,195 @@
+"""How much each mechanism adds to the loss at fixed weights, by switching them one by one."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossgap.core import backends, keys
+from lossgap.core.arrays import Arrays
+from lossgap.core.forward import Switched
+from lossgap.core.measurement import Part
+from lossgap.core.mechanisms import Switches
+from lossgap.core.shapley import Setting, settings, shapley_values
+
+_NONE: Setting = frozenset()
+_FRACTION = 0.1  # of the samples, shared out over the settings
+_MIN_SAMPLES = 512
+_MAX_SAMPLES = 4096
+_MIN_ROWS = 16  # batches or repetitions, the fewest that a standard error is taken from
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the mechanisms add to the total loss at fixed weights.
+
+    Attributes:
+        parts: Share of each mechanism, its Shapley value.
+        total: Their sum: the loss with all mechanisms in train mode less the loss with none.
+    """
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    total: Part = field(default_factory=lambda: Part(0.0))
+
+
+class Decomposition:
+    """Shares the effect of training mode out over the model's mechanisms.
+
+    The total loss (data loss with class weights, and penalties) is computed with every
+    subset of the mechanisms in train mode, at fixed weights, in batches of the training's
+    size. The settings share samples and random masks, so that their differences are
+    precise where their levels aren't. The samples and the masks stay the same from one
+    run to the next, so that a curve over epochs shows changes of the model alone.
+
+    Large sets are measured on a fixed random sample of whole batches. The standard errors
+    come from the spread between batches. On a full pass they cover the randomness of the
+    masks and are conservative; without randomness a full pass is exact and has none.
+    """
+
+    def __init__(
+        self, model: Any, arrays: Arrays, *, batch_size: int, shuffle: bool, seed: int
+    ) -> None:
+        """Find the mechanisms and compile a loop for each setting.
+
+        Args:
+            model: Built and compiled Keras model.
+            arrays: The training samples.
+            batch_size: The training's batch size.
+            shuffle: Whether the training shuffles; batches are then drawn at random.
+            seed: Seed of the sample and the masks.
+        """
+        begin = time.perf_counter()
+        self._seed = seed
+        self._switches = Switches(model)
+        self._players = self._switches.candidates
+        if self._players:
+            self._backend = backends.active()
+            self._step = Switched(model, arrays, self._switches)
+            self._batch_size = min(batch_size, arrays.n_samples)
+            self._is_full, sample = self._sample(arrays, shuffle=shuffle)
+            self._leaves = [self._backend.to_device(leaf) for leaf in arrays.rows(sample)]
+            self._loops = self._compile()
+            self._is_random = False
+            self._drop_idle()
+        self.compile_seconds = time.perf_counter() - begin
+
+    def run(self) -> Shares:
+        """Measure the model as it is now."""
+        if not self._players:
+            return Shares()
+        runs = {setting: self._run(setting) for setting in self._loops}
+        counts = runs[_NONE][:, 0]
+        values = {setting: rows[:, 1] for setting, rows in runs.items()}
+        with np.errstate(invalid="ignore"):
+            total = values[frozenset(self._players)] - values[_NONE]
+            shares = shapley_values(self._players, values)
+            return Shares(
+                {name: self._part(counts, share) for name, share in shares.items()},
+                self._part(counts, total),
+            )
+
+    def _sample(self, arrays: Arrays, *, shuffle: bool) -> tuple[bool, np.ndarray]:
+        """Choose the samples: all of them, or a random sample of whole batches."""
+        n = arrays.n_samples
+        wanted = max(_FRACTION * n / 2 ** (len(self._players) - 1), _MIN_SAMPLES)
+        fitting = _MAX_BYTES * n // max(arrays.n_bytes, 1)
+        least = _MIN_ROWS * self._batch_size
+        size = max(min(wanted, _MAX_SAMPLES, fitting), least)
+        n_batches = math.ceil(size / self._batch_size)
+        rng = np.random.default_rng(self._seed)
+        if n_batches * self._batch_size >= n:
+            return True, rng.permutation(n) if shuffle else np.arange(n)
+        if shuffle:
+            return False, rng.permutation(n)[: n_batches * self._batch_size]
+        starts = np.sort(rng.permutation(n // self._batch_size)[:n_batches]) * self._batch_size
+        return False, (starts[:, None] + np.arange(self._batch_size)).ravel()
+
+    def _compile(self) -> dict[Setting, backends.Loop]:
+        """Compile the settings that are needed, and forget the players that can't act.
+
+        The first two traces also record what the layers receive in evaluation and in
+        training mode. A container that changes nothing when it alone is in train mode
+        only lets others act: it stays in train mode in every setting and is no player.
+        """
+        everything = frozenset(self._players)
+        loops = {
+            _NONE: self._loop(_NONE, record=True),
+            everything: self._loop(everything, record=True),
+        }
+        self._players = self._switches.candidates
+        if set(self._players) != everything:  # some layers are pinned to one mode
+            loops = {_NONE: loops[_NONE], frozenset(self._players): loops[everything]}
+        gate = frozenset({keys.OTHER}) & frozenset(self._players)
+        if gate and len(self._players) > 1:
+            loops[gate] = self._loop(gate)
+            self._loops = loops
+            if self._same(_NONE, gate):
+                self._players = tuple(name for name in self._players if name not in gate)
+                loops = {setting - gate: loop for setting, loop in loops.items() if setting}
+            else:
+                gate = _NONE
+        else:
+            gate = _NONE
+        for setting in settings(self._players):
+            if setting not in loops:
+                loops[setting] = self._loop(setting | gate)
+        return {setting: loops[setting] for setting in settings(self._players)}
+
+    def _loop(self, setting: Setting, *, record: bool = False) -> backends.Loop:
+        root = keys.OTHER in setting or (record and bool(setting))
+        step = partial(self._step.step, setting=setting, root=root, record=record)
+        state = self._step.initial_state(self._seed)
+        return self._backend.compile_loop(step, self._leaves, state)
+
+    def _drop_idle(self) -> None:
+        """Drop the players that change neither the loss nor the random state."""
+        everything = frozenset(self._players)
+        if not everything:
+            return
+        states = [keras.ops.convert_to_numpy(s) for s in self._step.initial_state(self._seed)]
+        once, final = self._once(everything)
+        again, _ = self._once(everything)
+        moved = any(not np.array_equal(a, b) for a, b in zip(states, final, strict=True))
+        self._is_random = moved or not np.array_equal(once, again, equal_nan=True)
+        idle = {
+            player
+            for player in self._players
+            if all(self._same(s - {player}, s) for s in self._loops if player in s)
+        }
+        self._players = tuple(name for name in self._players if name not in idle)
+        self._loops = {s: loop for s, loop in self._loops.items() if not s & idle}
+
+    def _same(self, one: Setting, other: Setting) -> bool:
+        rows, state = self._once(one)
+        other_rows, other_state = self._once(other)
+        return np.array_equal(rows, other_rows, equal_nan=True) and all(
+            np.array_equal(a, b) for a, b in zip(state, other_state, strict=True)
+        )
+
+    def _once(self, setting: Setting) -> tuple[np.ndarray, list[np.ndarray]]:
+        state = self._step.initial_state(self._seed)
+        rows, state = self._loops[setting](self._leaves, self._batch_size, state)
+        return rows, [keras.ops.convert_to_numpy(value) for value in state]
+
+    def _run(self, setting: Setting) -> np.ndarray:
+        """Return rows of sample count and total loss, with fresh masks for each repetition."""
+        state = self._step.initial_state(self._seed)
+        rows, state = self._loops[setting](self._leaves, self._batch_size, state)
+        runs = [rows]
+        while self._is_random and len(runs) * len(rows) < _MIN_ROWS:
+            more, state = self._loops[setting](self._leaves, self._batch_size, state)
+            runs.append(more)
+        return np.concatenate(runs)
+
+    def _part(self, counts: np.ndarray, shares: np.ndarray) -> Part:
+        weights = counts / counts.sum()
+        mean = float(weights @ shares)
+        if (self._is_full and not self._is_random) or len(shares) < 2:  # noqa: PLR2004
+            return Part(mean)
+        spread = weights @ (weights * (shares - mean) ** 2) * len(shares) / (len(shares) - 1)
+        return Part(mean, math.sqrt(spread) if math.isfinite(spread) else None)

@@ -1,0 +1,80 @@
+"""What a running ``fit`` was called with, for a callback that isn't told by Keras.
+
+Keras hands callbacks neither the training data nor the class weights. They stand in the
+local variables of the running ``fit``, after its own ``validation_split``: the very
+samples that are trained on. They are read from there, and never changed.
+"""
+
+import sys
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+# `fit` calls its callbacks through a callback list: a few frames, never this many.
+_MAX_DEPTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class FitCall:
+    """The arguments of a running ``fit``, after ``validation_split``.
+
+    Attributes:
+        x: Training inputs.
+        y: Training targets.
+        sample_weight: Weights of the training samples.
+        class_weight: Weights of the classes.
+        batch_size: Batch size of the training; ``None`` for Keras's default.
+        validation_batch_size: Batch size of the validation; ``None`` for the training's.
+        shuffle: Whether batches are drawn at random.
+        validation: ``(x, y, sample_weight)``, or ``None`` without validation.
+        validation_split: The fraction that was cut off for validation.
+        callbacks: All callbacks of the fit, in the order in which Keras calls them.
+    """
+
+    x: Any = None
+    y: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    batch_size: int | None = None
+    validation_batch_size: int | None = None
+    shuffle: bool = True
+    validation: tuple[Any, Any, Any] | None = None
+    validation_split: float = 0.0
+    callbacks: tuple[Any, ...] = ()
+
+    @classmethod
+    def running(cls, model: Any) -> "FitCall | None":
+        """Return the call of ``model.fit`` that is running now, or ``None``."""
+        frame: FrameType | None = sys._getframe(1)
+        for _ in range(_MAX_DEPTH):
+            if frame is None:
+                return None
+            names = frame.f_locals
+            if (
+                frame.f_code.co_name == "fit"
+                and names.get("self") is model
+                and isinstance(names.get("epoch_iterator"), EpochIterator)
+            ):
+                return cls._from_locals(names)
+            frame = frame.f_back
+        return None
+
+    @classmethod
+    def _from_locals(cls, names: Any) -> "FitCall":
+        validation = None
+        if names.get("validation_data") is not None:
+            validation = (names["val_x"], names["val_y"], names["val_sample_weight"])
+        return cls(
+            x=names["x"],
+            y=names["y"],
+            sample_weight=names["sample_weight"],
+            class_weight=names["class_weight"],
+            batch_size=names["batch_size"],
+            validation_batch_size=names["validation_batch_size"],
+            shuffle=bool(names["shuffle"]),
+            validation=validation,
+            validation_split=float(names["validation_split"] or 0.0),
+            callbacks=tuple(names["callbacks"].callbacks),
+        )

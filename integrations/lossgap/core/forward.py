@@ -1,0 +1,212 @@
+"""One batch through the model without side effects: what the compiled loops repeat.
+
+Everything runs inside a stateless scope, as in ``Layer.stateless_call``: variables are
+read from a mapping, updates land in the scope, and the model's own variables, metrics
+and seed generators stay as they are.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src import backend
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from lossgap.core.arrays import Arrays
+from lossgap.core.inspection import overrides
+from lossgap.core.mechanisms import Switches
+from lossgap.core.penalties import COMPUTE_LOSS, Label, PenaltyRecorder, hidden, layer_path
+from lossgap.core.shapley import Setting
+
+
+class Evaluation:
+    """Evaluation mode: data loss, penalties and metrics of one batch.
+
+    The row of a batch holds the number of samples, the data loss, with class weights the
+    data loss under them, the penalty that the model's ``compute_loss`` added, and the
+    penalties by layer and kind, in the order of :attr:`labels`.
+
+    Attributes:
+        labels: Layers and kinds of the penalties, known once the step was traced.
+        mixes_batch: The traced step has a mask on its outputs or penalties that may not be
+            means over samples, so that the batch size matters.
+    """
+
+    def __init__(self, model: Any, arrays: Arrays, *, metrics: bool) -> None:
+        """Prepare for a built and compiled model and the structure of its data."""
+        self._model = model
+        self._arrays = arrays
+        self._metrics = list(_unique(model.metrics_variables)) if metrics else []
+        self._carried = _unique([*model.non_trainable_variables, *self._metrics])
+        self._penalties = PenaltyRecorder(model)
+        self.labels: tuple[Label, ...] = ()
+        self.mixes_batch = False
+
+    def initial_state(self) -> list[Any]:
+        """Return the state that the loop starts from: current variables, fresh metrics."""
+        with keras.StatelessScope() as scope:
+            if self._metrics:
+                self._model.reset_metrics()
+        return [_value(scope.get_current_value(v), v) for v in self._carried]
+
+    def step(self, leaves: list[Any], state: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Evaluate one batch. See the class for the row."""
+        model = self._model
+        x, y, sample_weight, class_weighted = self._arrays.pack(leaves)
+        mapping = [*_values(model.trainable_variables), *zip(self._carried, state, strict=True)]
+        scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+        with scope, _losses_kept(model):
+            with self._penalties.watching():
+                y_pred = _call(model, x, training=False)
+            penalties = self._penalties.collect()
+            with hidden(model):
+                row = [_n_samples(x), _loss(model, x, y, y_pred, sample_weight, training=False)]
+            if self._metrics:
+                model.compute_metrics(x, y, y_pred, sample_weight)
+            new_state = [_value(scope.get_current_value(v), v) for v in self._carried]
+            if class_weighted is not None:
+                with hidden(model):
+                    row.append(_loss(model, x, y, y_pred, class_weighted, training=False))
+            if overrides(model, "compute_loss"):
+                total = _loss(model, x, y, y_pred, sample_weight, training=False)
+                row.append(ops.cast(total, "float64") - ops.cast(row[1], "float64"))
+        self.labels = tuple(penalties)
+        self.mixes_batch = any(
+            backend.get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
+        ) or self._penalties.may_mix_batch(self.labels)
+        return row + list(penalties.values()), new_state
+
+    def metrics(self, state: list[Any]) -> dict[str, np.ndarray]:
+        """Return the results of the compiled metrics for the state after the last batch."""
+        if not self._metrics:
+            return {}
+        mapping = list(zip(self._carried, state, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            results = self._model.get_metrics_result()
+        return {
+            name: ops.convert_to_numpy(value) for name, value in results.items() if name != "loss"
+        }
+
+
+class Switched:
+    """One setting of the mechanisms: the total loss of one batch, penalties included.
+
+    The seed generators start from given seeds and move on from batch to batch, so every
+    batch gets masks of its own, and every setting the same ones. All else stays fixed.
+    """
+
+    def __init__(self, model: Any, arrays: Arrays, switches: Switches) -> None:
+        """Prepare for a built and compiled model and the structure of its data."""
+        self._model = model
+        self._arrays = arrays
+        self._switches = switches
+        self._seeds = _seed_states(model)
+        self._penalties = PenaltyRecorder(model)
+
+    def initial_state(self, seed: int) -> list[Any]:
+        """Return the seed generators' states for ``seed``."""
+        sequence = np.random.SeedSequence(seed).generate_state(len(self._seeds) or 1)
+        return [
+            ops.convert_to_tensor(np.array([word % 2**31, 0]), dtype=variable.dtype)
+            for word, variable in zip(sequence, self._seeds, strict=False)
+        ]
+
+    def step(
+        self, leaves: list[Any], state: list[Any], setting: Setting, *, root: bool, record: bool
+    ) -> tuple[list[Any], list[Any]]:
+        """Run one batch in a setting.
+
+        Args:
+            leaves: The batch.
+            state: States of the seed generators.
+            setting: The mechanisms in train mode.
+            root: The ``training`` that the model itself is called with.
+            record: Leave the layers alone and record what they receive, instead of
+                switching them.
+
+        Returns:
+            The number of samples and the total loss, and the new seed states.
+        """
+        model = self._model
+        x, y, sample_weight, class_weighted = self._arrays.pack(leaves)
+        weights = sample_weight if class_weighted is None else class_weighted
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        mapping = [*_values(variables), *zip(self._seeds, state, strict=True)]
+        scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+        switched = (
+            self._switches.recorded(training=root) if record else self._switches.set_to(setting)
+        )
+        own_loss = overrides(model, "compute_loss")
+        with scope, _losses_kept(model):
+            with switched:
+                y_pred = _call(model, x, training=root)
+            with nullcontext() if own_loss else hidden(model):
+                total = _loss(model, x, y, y_pred, weights, training=root)
+            total = ops.cast(total, "float64")
+            if not own_loss:
+                for value in self._penalties.collect().values():
+                    total = total + ops.cast(value, "float64")
+            new_state = [_value(scope.get_current_value(v), v) for v in self._seeds]
+        return [_n_samples(x), total], new_state
+
+
+def compute_loss_label(model: Any) -> Label:
+    """Label of the penalty that a ``compute_loss`` of the user's own adds."""
+    return layer_path(model, model), COMPUTE_LOSS
+
+
+def _call(model: Any, x: Any, *, training: bool) -> Any:
+    return model(x, training=training) if model._call_has_training_arg else model(x)
+
+
+def _loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
+    return model._compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+    )
+
+
+def _n_samples(x: Any) -> Any:
+    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    return ops.shape(first)[0]
+
+
+def _value(value: Any, variable: Any) -> Any:
+    return ops.convert_to_tensor(variable if value is None else value, dtype=variable.dtype)
+
+
+def _values(variables: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return ((variable, ops.convert_to_tensor(variable)) for variable in variables)
+
+
+def _unique(variables: Any) -> list[Any]:
+    return list({id(variable): variable for variable in variables}.values())
+
+
+def _seed_states(model: Any) -> list[Any]:
+    """Return the states of all seed generators that a training pass draws from."""
+    states = [
+        generator.state for layer in model._flatten_layers() for generator in layer._seed_generators
+    ]
+    shared = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return _unique([*states, *([] if shared is None else [shared.state])])
+
+
+@contextmanager
+def _losses_kept(model: Any) -> Iterator[None]:
+    """Keep what ``model.losses`` holds from the user's last call of the model."""
+    layers = model._flatten_layers()
+    saved = [(list(layer._losses), set(layer._loss_ids)) for layer in layers]
+    with ExitStack() as stack:
+        stack.callback(_restore_losses, layers, saved)
+        yield
+
+
+def _restore_losses(layers: list[Any], saved: list[tuple[list[Any], set[int]]]) -> None:
+    for layer, (losses, ids) in zip(layers, saved, strict=True):
+        layer._losses[:] = losses
+        layer._loss_ids.clear()
+        layer._loss_ids.update(ids)
