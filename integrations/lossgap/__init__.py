@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lossgap.errors import LossgapError as LossgapError
     from lossgap.errors import LossgapWarning as LossgapWarning
 
+    __version__: str
+
 _HOMES = {
     "LossgapError": "lossgap.errors",
     "LossgapWarning": "lossgap.errors",
@@ -50,15 +52,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value: Any = importlib.import_module("importlib.metadata").version("lossgap")
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'lossgap' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # else every misspelt name would pass a type checker
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            value: Any = importlib.import_module("importlib.metadata").version("lossgap")
+        elif name in _HOMES:
+            value = getattr(importlib.import_module(_HOMES[name]), name)
+        else:
+            raise AttributeError(f"module 'lossgap' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -152,7 +152,9 @@ class TrueLoss(keras.callbacks.Callback):
             self._meter = self._build_meter()
         optimizer = self.model.optimizer
         step = None if optimizer is None else int(optimizer.iterations)
-        measurement = self._meter.measure(logs, epoch=epoch, step=step)
+        measurement = self._meter.measure(
+            logs, epoch=epoch, step=step, validate=keys.VAL_LOSS in logs
+        )
         self.compile_seconds = self._meter.compile_seconds
         return measurement
 
@@ -187,7 +189,8 @@ class TrueLoss(keras.callbacks.Callback):
         )
         if x is None and fitted is not None:
             return fitted
-        given = arrays.read(x, y, sample_weight, call.class_weight if sample_weight is None else {})
+        class_weight = call.class_weight if sample_weight is None else None
+        given = arrays.read(x, y, sample_weight, class_weight)
         if fitted is None:
             return given
         if given.y is None and fitted.y is not None:

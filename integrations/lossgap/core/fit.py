@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -42,7 +43,10 @@ def fit(model: Any, *args: Any, true_loss: TrueLoss | None = None, **kwargs: Any
             f"lossgap.fit(model, x, y, true_loss=lossgap.TrueLoss(every=2)). Received: "
             f"{type(true_loss).__name__}."
         )
-    bound = inspect.signature(model.fit).bind(*args, **kwargs)
+    signature = inspect.signature(model.fit)
+    if "callbacks" not in signature.parameters:  # a fit of the model's own that hands all on
+        signature = inspect.signature(partial(keras.Model.fit, model))
+    bound = signature.bind(*args, **kwargs)
     callbacks = bound.arguments.get("callbacks")
     with _put_first(true_loss, callbacks) as ordered:
         bound.arguments["callbacks"] = ordered

@@ -7,10 +7,12 @@ samples that are trained on. They are read from there, and never changed.
 
 import sys
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras.src.trainers.epoch_iterator import EpochIterator
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # `fit` calls its callbacks through a callback list: a few frames, never this many.
 _MAX_DEPTH = 40

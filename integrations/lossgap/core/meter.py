@@ -92,6 +92,7 @@ class Meter:
         *,
         epoch: int | None = None,
         step: int | None = None,
+        validate: bool = True,
     ) -> Measurement:
         """Measure the model as it is now, and set it against what Keras reported.
 
@@ -100,13 +101,14 @@ class Meter:
                 absent from the measurement.
             epoch: Index of the epoch, from 0.
             step: Optimizer steps so far.
+            validate: Whether to look for the true validation loss too.
         """
         begin, compiled = time.perf_counter(), self.compile_seconds
         evaluated = self._evaluator.run()
         shares = self._decomposition.run() if self._decomposition else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))
-        true_val_loss = self._true_val_loss(val_loss, evaluated)
+        true_val_loss = self._true_val_loss(val_loss, evaluated) if validate else None
         waited = self.compile_seconds - compiled
         return Measurement(
             true_loss=evaluated.data_loss,

@@ -36,5 +36,6 @@ def settle_directions(callbacks: Iterable[Any], model: Any) -> None:
     directions.update(dict.fromkeys(_LOSSES, "down"))
     modes = {"down": "min", "up": "max"}
     for callback, monitor in monitoring(callbacks):
-        if getattr(callback, "mode", None) == "auto" and directions.get(monitor) in modes:
-            callback.mode = modes[directions[monitor]]
+        mode = modes.get(directions.get(monitor) or "")
+        if mode and getattr(callback, "mode", None) == "auto":
+            callback.mode = mode

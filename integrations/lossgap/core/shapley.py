@@ -50,7 +50,9 @@ def shapley_values(
         others = tuple(name for name in players if name != player)
         shares[player] = sum(
             (
-                factorial(len(s)) * factorial(k - len(s) - 1) / factorial(k)
+                factorial(len(s))
+                * factorial(k - len(s) - 1)
+                / factorial(k)
                 * (values[s | {player}] - values[s])
                 for s in settings(others)
             ),

@@ -53,9 +53,7 @@ def compile_loop(step: Step, leaves: list[Any], state: list[Any]) -> Loop:
         [tf.TensorSpec(value.shape, value.dtype) for value in state],
     )
 
-    def loop(
-        leaves: list[Any], batch_size: int, state: list[Any]
-    ) -> tuple[np.ndarray, list[Any]]:
+    def loop(leaves: list[Any], batch_size: int, state: list[Any]) -> tuple[np.ndarray, list[Any]]:
         rows, new_state = compiled(leaves, tf.constant(batch_size), state)
         return rows.numpy(), new_state
 

@@ -1,0 +1,56 @@
+"""How a typed program uses lossgap. mypy reads this file, nothing runs it."""
+
+from collections.abc import Mapping
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+import lossgap
+
+
+def as_a_callback(model: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> float:
+    """Train with the callback, and read the record of the last epoch."""
+    callback = lossgap.TrueLoss(x, y, every=2, parts=False, metrics=False, seed=1)
+    model.fit(x, y, epochs=4, callbacks=[callback])
+    last = callback.measurements[-1]
+    assert_type(last, lossgap.Measurement)
+    return last.true_loss
+
+
+def in_place_of_fit(model: Any, x: dict[str, Any], y: list[Any]) -> str:
+    """Train with the drop-in for ``model.fit``, and tell what it found."""
+    options = lossgap.TrueLoss(batch_size=256, sample_weight=np.ones(3))
+    history = lossgap.fit(model, x, y, epochs=5, validation_split=0.2, true_loss=options)
+    losses: list[float] = history.history["true_loss"]
+    summary = lossgap.summarize(options.measurements)
+    assert_type(summary, lossgap.Summary)
+    return f"{losses[-1]:.3f}\n{summary}"
+
+
+def in_a_loop(model: Any, x: Any, y: Any) -> lossgap.Measurement:
+    """Measure outside ``fit``; a number that can't be had is None."""
+    measurement = lossgap.measure(model, x, y)
+    assert_type(measurement.true_loss, float)
+    assert_type(measurement.regularization_gap, float | None)
+    assert_type(measurement.generalization_gap, float | None)
+    assert_type(measurement.parts, Mapping[str, lossgap.Part])
+    assert_type(measurement.parts["dropout"].standard_error, float | None)
+    assert_type(measurement.penalties, tuple[lossgap.Penalty, ...])
+    assert_type(measurement.metrics["accuracy"], lossgap.MetricValues)
+    assert_type(measurement.tracked(), dict[str, float])
+    return lossgap.Measurement.from_dict(measurement.to_dict())
+
+
+def with_errors(model: Any, x: Any) -> str:
+    """Catch what lossgap raises, by its root class."""
+    try:
+        lossgap.measure(model, x)
+    except lossgap.LossgapError as error:
+        return str(error)
+    return lossgap.__version__
+
+
+def with_a_typing_error() -> None:
+    """Misspell a name: mypy has to see it, and fails on an ignore that it doesn't need."""
+    lossgap.true_los  # type: ignore[attr-defined]  # noqa: B018
