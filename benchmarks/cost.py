@@ -18,9 +18,10 @@ import tensorflow as tf
 from keras import layers
 
 import lossgap
-from lossgap.core import arrays
+from lossgap.core.averaging import validated_weights
 from lossgap.core.decomposition import Decomposition
 from lossgap.core.evaluator import Evaluator
+from lossgap.core.feeds.arrays import ArrayFeed
 
 ROUNDS = 7
 BATCH_SIZE = 32
@@ -98,11 +99,10 @@ def report(title: str, build: Callable[[], tuple[Any, np.ndarray, np.ndarray]]) 
     model, x, y = build()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     epoch = seconds(lambda: model.fit(x, y, batch_size=BATCH_SIZE, verbose=0))  # traces
-    data = arrays.read(x, y)
-    evaluator = Evaluator(
-        model, data, training_batch_size=BATCH_SIZE, batch_size=None, metrics=True
-    )
-    parts = Decomposition(model, data, batch_size=BATCH_SIZE, shuffle=True, seed=0)
+    data = ArrayFeed(x, y, batch_size=BATCH_SIZE)
+    weights = validated_weights(model, ())
+    evaluator = Evaluator(model, data, weights, batch_size=None, metrics=True)
+    parts = Decomposition(model, data, weights, seed=0)
     sizes = [2**power for power in range(5, 14)]
     forwards = {size: bare_forward(model, x, size) for size in sizes}
     best = min(sizes, key=lambda size: min(seconds(forwards[size]) for _ in range(3)))

@@ -8,13 +8,16 @@ from typing import Any
 import keras
 from keras.src.utils import io_utils
 
-from lossgap.core import arrays, backends, inspection, keys, monitors
-from lossgap.core.arrays import Arrays
+from lossgap.core import backends, inspection, keys, monitors
+from lossgap.core.averaging import validated_weights
+from lossgap.core.feeds.choose import MAX_BYTES, Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Batching, Meter
+from lossgap.core.meter import Meter, Options
 from lossgap.core.summary import Summary, summarize
 from lossgap.errors import DataError, InvalidArgumentError, LossgapWarning
+
+UNITS = ("epoch", "step")
 
 
 class TrueLoss(keras.callbacks.Callback):
@@ -29,18 +32,24 @@ class TrueLoss(keras.callbacks.Callback):
     ``true_f1_score_0``.
 
     Args:
-        x: Inputs to measure on, arrays of shape ``(n_samples, ...)``. Left out, the
-            training data are picked up from the running ``fit``, after its
-            ``validation_split``. Given, and the same as those of ``fit``, they are measured
-            with the sample weights of ``fit`` and without its validation part.
+        x: Inputs to measure on, arrays of shape ``(n_samples, ...)``, or a dataset that can be
+            read again and yields targets and weights too. Left out, the training data are
+            picked up from the running ``fit``: arrays after its ``validation_split``, and of
+            anything else the batches as they pass. Given, and the same as those of ``fit``,
+            arrays are measured with the sample weights of ``fit`` and without its
+            validation part.
         y: Targets, likewise.
         sample_weight: Weights of the samples, as ``fit`` takes them.
-        every: Measure every so many epochs.
+        every: Measure every so many epochs or steps.
+        unit: ``"epoch"``, or ``"step"`` to measure in mid-epoch: then the reported loss is
+            Keras's running mean so far, and the numbers are in ``measurements`` alone.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         batch_size: Batch size to measure with. Left out, it is the training's where it
             matters to the result, and else one that is fast.
-        seed: Seed of the sample and the random masks that the parts are measured with.
+        max_bytes: Memory for batches that are kept as they pass. Beyond it a uniform sample of
+            them is kept, and the true loss is an estimate with a standard error.
+        seed: Seed of samples and of the random masks that the parts are measured with.
 
     Attributes:
         measurements: The measurements of the last fit, in order.
@@ -64,13 +73,20 @@ class TrueLoss(keras.callbacks.Callback):
         *,
         sample_weight: Any = None,
         every: int = 1,
+        unit: str = "epoch",
         parts: bool = True,
         metrics: bool = True,
         batch_size: int | None = None,
+        max_bytes: int = MAX_BYTES,
         seed: int = 0,
     ) -> None:
         super().__init__()
         _check_count("every", every)
+        _check_count("max_bytes", max_bytes)
+        if unit not in UNITS:
+            raise InvalidArgumentError(
+                f"Expected `unit` to be one of {', '.join(map(repr, UNITS))}. Received: {unit!r}."
+            )
         if batch_size is not None:
             _check_count("batch_size", batch_size)
         if x is None and (y is not None or sample_weight is not None):
@@ -78,12 +94,13 @@ class TrueLoss(keras.callbacks.Callback):
                 "Received `y` or `sample_weight` without `x`. Pass x too, or none of them to "
                 "pick the training data up from fit."
             )
-        self._given = (x, y, sample_weight)
+        self._given = Given(x, y, sample_weight)
         self._every = every
-        self._parts = parts
-        self._metrics = metrics
-        self._batch_size = batch_size
-        self._seed = seed
+        self._unit = unit
+        self._options = Options(batch_size, parts, metrics, seed)
+        self._max_bytes = max_bytes
+        if unit == "step":  # as a method, Keras would call it in every training, and wait for it
+            self.on_train_batch_end = self._on_step
         self.measurements: list[Measurement] = []
         self.fit_seconds: float | None = None
         self.compile_seconds = 0.0
@@ -91,7 +108,8 @@ class TrueLoss(keras.callbacks.Callback):
 
     def _reset(self) -> None:
         self._call: FitCall | None = None
-        self._training: Arrays | None = None
+        self._feeds: Feeds | None = None
+        self._n_steps = 0
         self._meter: Meter | None = None
         self._failed = False
         self._warned: set[str] = set()
@@ -115,17 +133,46 @@ class TrueLoss(keras.callbacks.Callback):
         backends.active()
         inspection.check(self.model)
         self._call = FitCall.running(self.model)
-        self._training = self._find_training(self._call or FitCall())
+        self._feeds = choose(
+            self._given,
+            self._call or FitCall(),
+            keep=self._options.parts,
+            max_bytes=self._max_bytes,
+            seed=self._options.seed,
+        )
         self._check_place()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Begin to keep the batches of the epoch, where they are kept as they pass."""
+        del logs
+        self._epoch = epoch
+        self._last_batch = -1
+        if self._feeds is not None:
+            self._feeds.begin_epoch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and add the numbers to the logs."""
         if self._call is not None:
             monitors.settle_directions(self._call.callbacks, self.model)
-        if (epoch + 1) % self._every or self._failed:
-            return
+        if self._unit == "epoch" and (epoch + 1) % self._every == 0:
+            measurement = self._try(epoch, {} if logs is None else logs)
+            if measurement is not None and logs is not None:
+                logs.update(measurement.logs())
+
+    def _on_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure in mid-epoch; one call may stand for several steps (``steps_per_execution``)."""
+        before = self._n_steps
+        self._n_steps += batch - self._last_batch
+        self._last_batch = batch
+        if self._n_steps // self._every > before // self._every:
+            self._try(self._epoch, {} if logs is None else logs)
+
+    def _try(self, epoch: int, logs: dict[str, Any]) -> Measurement | None:
+        """Measure; a failure is told once, and the training goes on without the true loss."""
+        if self._failed:
+            return None
         try:
-            measurement = self._measure(epoch, {} if logs is None else logs)
+            measurement = self._measure(epoch, logs)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not end the training
             self._failed = True
             self._warn(
@@ -133,17 +180,16 @@ class TrueLoss(keras.callbacks.Callback):
                 f"epoch {epoch + 1} could not be measured, and this training goes on without "
                 f"the true loss. {type(error).__name__}: {error}",
             )
-            return
+            return None
         self.measurements.append(measurement)
         self._check_numbers(measurement)
-        if logs is not None:
-            logs.update(measurement.logs())
+        return measurement
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Print the verdict, unless the fit is silent, and let go of the data."""
         del logs
         self.fit_seconds = time.perf_counter() - self._began
-        self._call = self._training = self._meter = None
+        self._call = self._feeds = self._meter = None
         if self.measurements and (self.params or {}).get("verbose"):
             io_utils.print_msg(str(self.summary()))
 
@@ -159,47 +205,11 @@ class TrueLoss(keras.callbacks.Callback):
         return measurement
 
     def _build_meter(self) -> Meter:
-        call = self._call or FitCall()
-        if self._training is None:
+        if self._feeds is None:
             raise DataError("There are no training data. Was on_train_begin called?")
-        return Meter(
-            self.model,
-            self._training,
-            lambda: _validation(call),
-            batching=Batching(
-                call.batch_size, call.validation_batch_size, self._batch_size, call.shuffle
-            ),
-            parts=self._parts,
-            metrics=self._metrics,
-            seed=self._seed,
-        )
-
-    def _find_training(self, call: FitCall) -> Arrays:
-        """Return the samples to measure: those given, or those that ``fit`` trains on."""
-        x, y, sample_weight = self._given
-        in_fit = arrays.can_read(call.x, call.y, call.sample_weight)
-        if x is None and not in_fit:
-            raise DataError(
-                "TrueLoss was given no data, and can't measure on those of fit: it received "
-                f"{'none' if call.x is None else type(call.x).__name__}. "
-                "Pass arrays: TrueLoss(x, y)."
-            )
-        fitted = (
-            arrays.read(call.x, call.y, call.sample_weight, call.class_weight) if in_fit else None
-        )
-        if x is None and fitted is not None:
-            return fitted
-        class_weight = call.class_weight if sample_weight is None else None
-        given = arrays.read(x, y, sample_weight, class_weight)
-        if fitted is None:
-            return given
-        if given.y is None and fitted.y is not None:
-            raise DataError("TrueLoss received x without y, but fit trains with y. Pass both.")
-        n_whole = fitted.n_samples + (_n_validation(call) if call.validation_split else 0)
-        is_fitted = given.n_samples in (fitted.n_samples, n_whole) and arrays.same_samples(
-            given, fitted
-        )
-        return fitted if is_fitted and sample_weight is None else given
+        callbacks = self._call.callbacks if self._call else ()
+        weights = validated_weights(self.model, callbacks)
+        return Meter(self.model, self._feeds, weights, self._options)
 
     def _check_place(self) -> None:
         """Warn when a callback that monitors one of our keys stands before us."""
@@ -247,17 +257,6 @@ def _losses(measurement: Measurement) -> Iterator[tuple[str, float | None]]:
             yield f"the part {name!r} of the gap", part.value
     yield "the reported loss", measurement.reported_loss
     yield keys.VAL_LOSS, measurement.val_loss
-
-
-def _validation(call: FitCall) -> Arrays | None:
-    if call.validation is None or not arrays.can_read(*call.validation):
-        return None
-    return arrays.read(*call.validation)
-
-
-def _n_validation(call: FitCall) -> int:
-    validation = _validation(call)
-    return 0 if validation is None else validation.n_samples
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from lossgap.core import backends, keys
-from lossgap.core.arrays import Arrays
-from lossgap.core.forward import Switched
+from lossgap.core.feeds import Draw, Feed, Wish
+from lossgap.core.forward import Switched, Weights
 from lossgap.core.measurement import Part
 from lossgap.core.mechanisms import Switches
 from lossgap.core.shapley import Setting, settings, shapley_values
@@ -51,37 +51,33 @@ class Decomposition:
     masks and are conservative; without randomness a full pass is exact and has none.
     """
 
-    def __init__(
-        self, model: Any, arrays: Arrays, *, batch_size: int, shuffle: bool, seed: int
-    ) -> None:
+    def __init__(self, model: Any, feed: Feed, weights: Weights, *, seed: int) -> None:
         """Find the mechanisms and compile a loop for each setting.
 
         Args:
             model: Built and compiled Keras model.
-            arrays: The training samples.
-            batch_size: The training's batch size.
-            shuffle: Whether the training shuffles; batches are then drawn at random.
+            feed: The samples as they are trained on.
+            weights: The trainable variables and where their values are read from.
             seed: Seed of the sample and the masks.
         """
         begin = time.perf_counter()
+        self._feed = feed
         self._seed = seed
         self._switches = Switches(model)
         self._players = self._switches.candidates
         if self._players:
-            self._backend = backends.active()
-            self._step = Switched(model, arrays, self._switches)
-            self._batch_size = min(batch_size, arrays.n_samples)
-            self._is_full, sample = self._sample(arrays, shuffle=shuffle)
-            self._leaves = [self._backend.to_device(leaf) for leaf in arrays.rows(sample)]
-            self._loops = self._compile()
+            self._step = Switched(model, feed.layout, weights, self._switches)
+            self._drawn = self._draw()
             self._is_random = False
+            self._loops = self._compile()
             self._drop_idle()
         self.compile_seconds = time.perf_counter() - begin
 
     def run(self) -> Shares:
-        """Measure the model as it is now."""
+        """Measure the model as it is now, on the samples that the feed handed out last."""
         if not self._players:
             return Shares()
+        self._drawn = self._draw()
         runs = {setting: self._run(setting) for setting in self._loops}
         counts = runs[_NONE][:, 0]
         values = {setting: rows[:, 1] for setting, rows in runs.items()}
@@ -93,21 +89,10 @@ class Decomposition:
                 self._part(counts, total),
             )
 
-    def _sample(self, arrays: Arrays, *, shuffle: bool) -> tuple[bool, np.ndarray]:
-        """Choose the samples: all of them, or a random sample of whole batches."""
-        n = arrays.n_samples
-        wanted = max(_FRACTION * n / 2 ** (len(self._players) - 1), _MIN_SAMPLES)
-        fitting = _MAX_BYTES * n // max(arrays.n_bytes, 1)
-        least = _MIN_ROWS * self._batch_size
-        size = max(min(wanted, _MAX_SAMPLES, fitting), least)
-        n_batches = math.ceil(size / self._batch_size)
-        rng = np.random.default_rng(self._seed)
-        if n_batches * self._batch_size >= n:
-            return True, rng.permutation(n) if shuffle else np.arange(n)
-        if shuffle:
-            return False, rng.permutation(n)[: n_batches * self._batch_size]
-        starts = np.sort(rng.permutation(n // self._batch_size)[:n_batches]) * self._batch_size
-        return False, (starts[:, None] + np.arange(self._batch_size)).ravel()
+    def _draw(self) -> Draw:
+        n_samples = self._feed.n_total * _FRACTION / 2 ** (len(self._players) - 1)
+        wanted = min(max(int(n_samples), _MIN_SAMPLES), _MAX_SAMPLES)
+        return self._feed.draw(Wish(wanted, _MIN_ROWS, _MAX_BYTES, self._seed))
 
     def _compile(self) -> dict[Setting, backends.Loop]:
         """Compile the settings that are needed, and forget the players that can't act.
@@ -144,7 +129,7 @@ class Decomposition:
         root = keys.OTHER in setting or (record and bool(setting))
         step = partial(self._step.step, setting=setting, root=root, record=record)
         state = self._step.initial_state(self._seed)
-        return self._backend.compile_loop(step, self._leaves, state)
+        return backends.active().compile_loop(step, self._feed.specs(), state)
 
     def _drop_idle(self) -> None:
         """Drop the players that change neither the loss nor the random state."""
@@ -172,24 +157,29 @@ class Decomposition:
         )
 
     def _once(self, setting: Setting) -> tuple[np.ndarray, list[np.ndarray]]:
-        state = self._step.initial_state(self._seed)
-        rows, state = self._loops[setting](self._leaves, self._batch_size, state)
+        rows, state = self._pass(setting, self._step.initial_state(self._seed))
         return rows, [keras.ops.convert_to_numpy(value) for value in state]
 
     def _run(self, setting: Setting) -> np.ndarray:
         """Return rows of sample count and total loss, with fresh masks for each repetition."""
-        state = self._step.initial_state(self._seed)
-        rows, state = self._loops[setting](self._leaves, self._batch_size, state)
+        rows, state = self._pass(setting, self._step.initial_state(self._seed))
         runs = [rows]
         while self._is_random and len(runs) * len(rows) < _MIN_ROWS:
-            more, state = self._loops[setting](self._leaves, self._batch_size, state)
+            more, state = self._pass(setting, state)
             runs.append(more)
         return np.concatenate(runs)
+
+    def _pass(self, setting: Setting, state: list[Any]) -> tuple[np.ndarray, list[Any]]:
+        parts = []
+        for chunk in self._drawn.chunks:
+            rows, state = self._loops[setting](chunk.leaves, chunk.splits, state)
+            parts.append(rows)
+        return np.concatenate(parts), state
 
     def _part(self, counts: np.ndarray, shares: np.ndarray) -> Part:
         weights = counts / counts.sum()
         mean = float(weights @ shares)
-        if (self._is_full and not self._is_random) or len(shares) < 2:  # noqa: PLR2004
+        if (self._drawn.is_full and not self._is_random) or len(shares) < 2:  # noqa: PLR2004
             return Part(mean)
         spread = weights @ (weights * (shares - mean) ** 2) * len(shares) / (len(shares) - 1)
         return Part(mean, math.sqrt(spread) if math.isfinite(spread) else None)

@@ -1,21 +1,18 @@
 """The exact pass: data loss, penalties and metrics over all samples, in one compiled loop."""
 
+import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lossgap.core import backends
-from lossgap.core.arrays import Arrays
-from lossgap.core.forward import Evaluation, compute_loss_label
+from lossgap.core.feeds import Feed
+from lossgap.core.forward import Evaluation, Weights, compute_loss_label
 from lossgap.core.inspection import depends_on_batches, overrides
 from lossgap.core.penalties import Label
-
-DEFAULT_BATCH_SIZE = 32  # Keras's own
-_DEVICE_BYTES = 256 * 2**20  # data up to this size stay on the device between passes
-_CHUNK_BYTES = 64 * 2**20  # larger data go there in pieces of about this size
+from lossgap.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,7 @@ class Evaluated:
         penalties: Penalty by layer and kind.
         metrics: Results of the compiled metrics, as Keras names and shapes them.
         n_samples: Number of samples.
+        standard_error: Of the data loss, where the feed kept a random part of its batches.
     """
 
     data_loss: float
@@ -35,6 +33,7 @@ class Evaluated:
     penalties: dict[Label, float]
     metrics: dict[str, np.ndarray]
     n_samples: int
+    standard_error: float | None
 
     @property
     def penalty(self) -> float:
@@ -43,19 +42,20 @@ class Evaluated:
 
 
 class Evaluator:
-    """Measures a model on fixed samples, as often as asked, compiled once.
+    """Measures a model on a feed, as often as asked, compiled once.
 
     Where the loss can depend on how samples are batched (see
     :func:`lossgap.core.inspection.depends_on_batches`), batches have the training's size,
-    in the order of the data; elsewhere they are as large as is fast.
+    in the order of the data; elsewhere they are as large as is fast. A random part of a
+    feed is measured in the batches of the training.
     """
 
     def __init__(
         self,
         model: Any,
-        arrays: Arrays,
+        feed: Feed,
+        weights: Weights,
         *,
-        training_batch_size: int | None,
         batch_size: int | None,
         metrics: bool,
     ) -> None:
@@ -63,62 +63,75 @@ class Evaluator:
 
         Args:
             model: The Keras model.
-            arrays: The samples.
-            training_batch_size: Batch size of the training; ``None`` for Keras's default.
+            feed: The samples.
+            weights: The trainable variables and where their values are read from.
             batch_size: Batch size of the pass; ``None`` to choose.
             metrics: Whether to compute the compiled metrics too.
         """
         begin = time.perf_counter()
         self._model = model
-        self._arrays = arrays
-        self._backend = backends.active()
-        self._evaluation = Evaluation(model, arrays, metrics=metrics)
-        self._on_device: list[Any] | None = None
-        if arrays.n_bytes <= _DEVICE_BYTES:
-            self._on_device = self._to_device(slice(None))
-        self._loop = self._backend.compile_loop(
-            self._evaluation.step,
-            self._to_device(slice(0, 1)),
-            self._evaluation.initial_state(),
+        self._feed = feed
+        self._evaluation = Evaluation(model, feed.layout, weights, metrics=metrics)
+        self._loop = backends.active().compile_loop(
+            self._evaluation.step, feed.specs(), self._evaluation.initial_state()
         )
         mixes = self._evaluation.mixes_batch or depends_on_batches(model, metrics=metrics)
-        training_size = training_batch_size or DEFAULT_BATCH_SIZE
-        self._batch_size = batch_size or (training_size if mixes else fast_batch_size(model))
+        self._batch_size = batch_size or (None if mixes else fast_batch_size(model))
         self.compile_seconds = time.perf_counter() - begin
 
     def run(self) -> Evaluated:
         """Measure the model as it is now."""
         state = self._evaluation.initial_state()
         parts = []
-        for leaves in self._chunks():
-            rows, state = self._loop(leaves, self._batch_size, state)
+        for chunk in self._feed.chunks(self._batch_size):
+            rows, state = self._loop(chunk.leaves, chunk.splits, state)
             parts.append(rows)
+        if not parts:
+            raise DataError("The data are empty: no batch was read.")
         return self._evaluated(np.concatenate(parts), self._evaluation.metrics(state))
-
-    def _chunks(self) -> Iterator[list[Any]]:
-        if self._on_device is not None:
-            yield self._on_device
-            return
-        n_samples = self._arrays.n_samples
-        per_batch = max(self._arrays.n_bytes * self._batch_size // n_samples, 1)
-        size = self._batch_size * max(_CHUNK_BYTES // per_batch, 1)
-        for start in range(0, n_samples, size):
-            yield self._to_device(slice(start, min(start + size, n_samples)))
-
-    def _to_device(self, selection: slice) -> list[Any]:
-        return [self._backend.to_device(leaf) for leaf in self._arrays.rows(selection)]
 
     def _evaluated(self, rows: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         counts = rows[:, 0]
         with np.errstate(invalid="ignore"):
             means = iter((counts @ rows[:, 1:] / counts.sum()).tolist())
         data_loss = next(means)
-        weighted = next(means) if self._arrays.class_weighted is not None else None
+        weighted = next(means) if self._feed.layout.has_class_weights else None
         own = next(means) if overrides(self._model, "compute_loss") else None
         penalties = dict(zip(self._evaluation.labels, means, strict=True))
         if own is not None and not np.isclose(own, sum(penalties.values()), rtol=1e-5, atol=1e-7):
             penalties = {compute_loss_label(self._model): own} if own else {}
-        return Evaluated(data_loss, weighted, penalties, metrics, int(counts.sum()))
+        error = standard_error(rows[:, 1], counts, self._feed.n_batches)
+        return Evaluated(data_loss, weighted, penalties, metrics, int(counts.sum()), error)
+
+
+def standard_error(values: np.ndarray, counts: np.ndarray, n_batches: int | None) -> float | None:
+    r"""Estimate the standard error of a mean over some of the batches of an epoch.
+
+    The mean :math:`\hat L = \sum n_b L_b / \sum n_b` over :math:`m` batches, drawn from
+    :math:`M` uniformly without replacement, is a ratio estimator; its variance is
+
+    .. math:: \left(1 - \frac{m}{M}\right) \frac{m}{m - 1}
+              \frac{\sum_b n_b^2 (L_b - \hat L)^2}{(\sum_b n_b)^2}
+
+    Args:
+        values: Mean of each batch, shape ``(m,)``.
+        counts: Samples in each batch, shape ``(m,)``.
+        n_batches: The number :math:`M`; ``None`` where all batches were measured.
+
+    Returns:
+        The standard error; ``None`` where the mean is exact, where there is but one batch,
+        and where a value isn't finite.
+
+    References:
+        W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, sections 2.6 and 6.4.
+    """
+    m = len(values)
+    if n_batches is None or m < 2:  # noqa: PLR2004
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviations = counts * (values - counts @ values / counts.sum())
+        variance = (1 - m / n_batches) * m / (m - 1) * np.sum(deviations**2) / counts.sum() ** 2
+    return math.sqrt(variance) if math.isfinite(variance) else None
 
 
 def fast_batch_size(model: Any) -> int:

@@ -27,10 +27,13 @@ class FitCall:
         y: Training targets.
         sample_weight: Weights of the training samples.
         class_weight: Weights of the classes.
-        batch_size: Batch size of the training; ``None`` for Keras's default.
+        batch_size: Batch size of the training; ``None`` where the data come in batches.
+        steps_per_epoch: Batches in an epoch, where ``fit`` was told.
+        epoch_iterator: Keras's iterator over the training data.
         validation_batch_size: Batch size of the validation; ``None`` for the training's.
         shuffle: Whether batches are drawn at random.
         validation: ``(x, y, sample_weight)``, or ``None`` without validation.
+        validation_steps: Batches in a validation, where ``fit`` was told.
         validation_split: The fraction that was cut off for validation.
         callbacks: All callbacks of the fit, in the order in which Keras calls them.
     """
@@ -40,11 +43,20 @@ class FitCall:
     sample_weight: Any = None
     class_weight: Any = None
     batch_size: int | None = None
+    steps_per_epoch: int | None = None
+    epoch_iterator: Any = None
     validation_batch_size: int | None = None
     shuffle: bool = True
     validation: tuple[Any, Any, Any] | None = None
+    validation_steps: int | None = None
     validation_split: float = 0.0
     callbacks: tuple[Any, ...] = ()
+
+    @property
+    def covers_arrays(self) -> bool:
+        """Whether an epoch goes over all samples of the arrays, and once."""
+        adapter = self.epoch_iterator.data_adapter
+        return self.steps_per_epoch in (None, adapter.num_batches)
 
     @classmethod
     def running(cls, model: Any) -> "FitCall | None":
@@ -73,10 +85,13 @@ class FitCall:
             y=names["y"],
             sample_weight=names["sample_weight"],
             class_weight=names["class_weight"],
-            batch_size=names["batch_size"],
+            batch_size=names["epoch_iterator"].data_adapter.batch_size,
+            steps_per_epoch=names["steps_per_epoch"],
+            epoch_iterator=names["epoch_iterator"],
             validation_batch_size=names["validation_batch_size"],
             shuffle=bool(names["shuffle"]),
             validation=validation,
+            validation_steps=names["validation_steps"],
             validation_split=float(names["validation_split"] or 0.0),
             callbacks=tuple(names["callbacks"].callbacks),
         )

@@ -16,11 +16,14 @@ from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
-from lossgap.core.arrays import Arrays
+from lossgap.core.feeds import Layout
 from lossgap.core.inspection import overrides
 from lossgap.core.mechanisms import Switches
 from lossgap.core.penalties import COMPUTE_LOSS, Label, PenaltyRecorder, hidden, layer_path
 from lossgap.core.shapley import Setting
+
+# Trainable variables, each with the variable that its value is read from.
+Weights = list[tuple[Any, Any]]
 
 
 class Evaluation:
@@ -36,10 +39,11 @@ class Evaluation:
             means over samples, so that the batch size matters.
     """
 
-    def __init__(self, model: Any, arrays: Arrays, *, metrics: bool) -> None:
-        """Prepare for a built and compiled model and the structure of its data."""
+    def __init__(self, model: Any, layout: Layout, weights: Weights, *, metrics: bool) -> None:
+        """Prepare for a built and compiled model, the structure of its data and its weights."""
         self._model = model
-        self._arrays = arrays
+        self._weights = weights
+        self._layout = layout
         self._metrics = list(_unique(model.metrics_variables)) if metrics else []
         self._carried = _unique([*model.non_trainable_variables, *self._metrics])
         self._penalties = PenaltyRecorder(model)
@@ -56,8 +60,8 @@ class Evaluation:
     def step(self, leaves: list[Any], state: list[Any]) -> tuple[list[Any], list[Any]]:
         """Evaluate one batch. See the class for the row."""
         model = self._model
-        x, y, sample_weight, class_weighted = self._arrays.pack(leaves)
-        mapping = [*_values(model.trainable_variables), *zip(self._carried, state, strict=True)]
+        x, y, sample_weight, class_weighted = self._layout.pack(leaves)
+        mapping = [*_values(self._weights), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         with scope, _losses_kept(model):
             with self._penalties.watching():
@@ -99,10 +103,11 @@ class Switched:
     batch gets masks of its own, and every setting the same ones. All else stays fixed.
     """
 
-    def __init__(self, model: Any, arrays: Arrays, switches: Switches) -> None:
-        """Prepare for a built and compiled model and the structure of its data."""
+    def __init__(self, model: Any, layout: Layout, weights: Weights, switches: Switches) -> None:
+        """Prepare for a built and compiled model, the structure of its data and its weights."""
         self._model = model
-        self._arrays = arrays
+        self._weights = weights
+        self._layout = layout
         self._switches = switches
         self._seeds = _seed_states(model)
         self._penalties = PenaltyRecorder(model)
@@ -132,10 +137,10 @@ class Switched:
             The number of samples and the total loss, and the new seed states.
         """
         model = self._model
-        x, y, sample_weight, class_weighted = self._arrays.pack(leaves)
+        x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         weights = sample_weight if class_weighted is None else class_weighted
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
-        mapping = [*_values(variables), *zip(self._seeds, state, strict=True)]
+        fixed = [*self._weights, *((v, v) for v in model.non_trainable_variables)]
+        mapping = [*_values(fixed), *zip(self._seeds, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         switched = (
             self._switches.recorded(training=root) if record else self._switches.set_to(setting)
@@ -178,8 +183,8 @@ def _value(value: Any, variable: Any) -> Any:
     return ops.convert_to_tensor(variable if value is None else value, dtype=variable.dtype)
 
 
-def _values(variables: list[Any]) -> Iterator[tuple[Any, Any]]:
-    return ((variable, ops.convert_to_tensor(variable)) for variable in variables)
+def _values(weights: Weights) -> Iterator[tuple[Any, Any]]:
+    return ((variable, ops.convert_to_tensor(source)) for variable, source in weights)
 
 
 def _unique(variables: Any) -> list[Any]:

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lossgap.core import arrays, inspection, keys
+from lossgap.core import inspection, keys
+from lossgap.core.averaging import validated_weights
+from lossgap.core.feeds import Feed
+from lossgap.core.feeds.arrays import ArrayFeed, can_read
+from lossgap.core.feeds.choose import Feeds
+from lossgap.core.feeds.datasets import DatasetFeed
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Batching, Meter
+from lossgap.core.meter import Meter, Options
 from lossgap.errors import DataError
 
 
@@ -17,7 +22,7 @@ def measure(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     reported_loss: float | None = None,
-    validation_data: tuple[Any, ...] | None = None,
+    validation_data: Any = None,
     val_loss: float | None = None,
     batch_size: int | None = None,
     parts: bool = True,
@@ -36,14 +41,17 @@ def measure(
 
     Args:
         model: A compiled Keras model.
-        x: Inputs: arrays of shape ``(n_samples, ...)``, alone or in dicts, lists or tuples.
+        x: Inputs: arrays of shape ``(n_samples, ...)``, alone or in dicts, lists or tuples;
+            or, without ``y``, a dataset that can be read again: a ``tf.data.Dataset`` that
+            doesn't shuffle, a ``keras.utils.PyDataset``, a PyTorch ``DataLoader``.
         y: Targets, likewise.
         sample_weight: Weights of the samples, as ``fit`` takes them.
         class_weight: Weights of the classes, as ``fit`` takes them. They are no part of the
             true loss; with them the part ``class_weight`` says what they add.
         reported_loss: The loss that the training reported, in the units of the loss. With it
             the measurement has a gap, and its parts sum to the gap.
-        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, for ``true_val_loss``.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or a dataset, for
+            ``true_val_loss``.
         val_loss: The validation loss that Keras reported.
         batch_size: The training's batch size. Losses and layers that look at a whole batch
             depend on it. Defaults to Keras's 32.
@@ -56,7 +64,7 @@ def measure(
 
     Raises:
         UnsupportedModelError: The model isn't compiled with a loss.
-        DataError: The data aren't arrays, are empty, or don't fit together.
+        DataError: The data can't be read, are empty, or don't fit together.
         UnsupportedBackendError: Keras runs on a backend that lossgap doesn't measure on.
 
     Example:
@@ -68,26 +76,44 @@ def measure(
         2.5
     """
     inspection.check(model)
-    training = arrays.read(x, y, sample_weight, class_weight)
-    validation = None if validation_data is None else arrays.read(*_unpacked(validation_data))
-    model._symbolic_build(data_batch=training.pack(training.rows(slice(0, 1)))[:3])
+    fed = _feed((x, y, sample_weight), class_weight, batch_size, seed)
+    validation = None
+    if validation_data is not None:
+        validation = _feed(_unpacked(validation_data), None, batch_size, seed)
+    model._symbolic_build(data_batch=fed.layout.pack(fed.specs())[:3])
     meter = Meter(
         model,
-        training,
-        lambda: validation,
-        batching=Batching(training=batch_size, measuring=batch_size),
-        parts=parts,
-        metrics=metrics,
-        seed=seed,
+        Feeds(fed, None, lambda: validation),
+        validated_weights(model, ()),
+        Options(batch_size, parts, metrics, seed),
     )
     logs = {keys.LOSS: reported_loss, keys.VAL_LOSS: val_loss}
     return meter.measure(logs)
 
 
-def _unpacked(validation_data: Any) -> tuple[Any, ...]:
-    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+def _feed(
+    data: tuple[Any, ...],
+    class_weight: Mapping[int, float] | None,
+    batch_size: int | None,
+    seed: int,
+) -> Feed:
+    if can_read(*data):
+        return ArrayFeed(*data, class_weight=class_weight, batch_size=batch_size)
+    if class_weight is not None or any(item is not None for item in data[1:]):
         raise DataError(
-            "Expected `validation_data` to be (x, y) or (x, y, sample_weight). "
-            f"Received: {type(validation_data).__name__}."
+            f"Received a {type(data[0]).__name__} as x together with y, sample_weight or "
+            "class_weight, which go with arrays. A dataset yields (x, y) or (x, y, "
+            "sample_weight) itself: pass it alone."
+        )
+    return DatasetFeed(data[0], seed=seed)
+
+
+def _unpacked(validation_data: Any) -> tuple[Any, ...]:
+    if not isinstance(validation_data, tuple | list):
+        return (validation_data,)
+    if len(validation_data) not in (1, 2, 3):
+        raise DataError(
+            "Expected `validation_data` to be a dataset, (x, y) or (x, y, sample_weight). "
+            f"Received: {len(validation_data)} elements."
         )
     return tuple(validation_data)

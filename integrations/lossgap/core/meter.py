@@ -1,90 +1,71 @@
 """One model, its data and the compiled passes: from Keras's logs to a measurement."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lossgap.core import inspection, keys
-from lossgap.core.arrays import Arrays
 from lossgap.core.decomposition import Decomposition, Shares
-from lossgap.core.evaluator import DEFAULT_BATCH_SIZE, Evaluated, Evaluator
+from lossgap.core.evaluator import Evaluated, Evaluator
+from lossgap.core.feeds.choose import Feeds
+from lossgap.core.forward import Weights
 from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
 
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
+# Two passes over the same samples in batches of different sizes differ by rounding alone.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """How the training and the validation form batches, and how the measurement should.
+class Options:
+    """What to measure, and how.
 
     Attributes:
-        training: Batch size of the training; ``None`` for Keras's default.
-        validation: Batch size of the validation; ``None`` for the training's.
-        measuring: Batch size to measure with; ``None`` to choose.
-        shuffle: Whether the training draws its batches at random.
+        batch_size: Batch size to measure with; ``None`` to choose.
+        parts: Whether to find the causes of the gap.
+        metrics: Whether to compute the compiled metrics.
+        seed: Seed of the samples and the random masks.
     """
 
-    training: int | None = None
-    validation: int | None = None
-    measuring: int | None = None
-    shuffle: bool = True
+    batch_size: int | None = None
+    parts: bool = True
+    metrics: bool = True
+    seed: int = 0
 
 
 class Meter:
     """Measures a model on its training data, compiled once."""
 
-    def __init__(
-        self,
-        model: Any,
-        training: Arrays,
-        validation: Callable[[], Arrays | None],
-        *,
-        batching: Batching,
-        parts: bool,
-        metrics: bool,
-        seed: int,
-    ) -> None:
-        """Compile the passes for a built and compiled model.
-
-        Args:
-            model: The Keras model.
-            training: The training samples.
-            validation: Gives the validation samples, where they are needed and to be had.
-            batching: How batches are formed.
-            parts: Whether to find the causes of the gap.
-            metrics: Whether to compute the compiled metrics.
-            seed: Seed of the sample and the random masks for the parts.
-        """
+    def __init__(self, model: Any, feeds: Feeds, weights: Weights, options: Options) -> None:
+        """Compile the passes for a built and compiled model."""
         self._model = model
-        self._training = training
-        self._evaluator = Evaluator(
-            model,
-            training,
-            training_batch_size=batching.training,
-            batch_size=batching.measuring,
-            metrics=metrics,
+        self._feeds = feeds
+        self._weights = weights
+        self._batch_size = options.batch_size
+        self._compile_seconds = 0.0
+        self._feed = feeds.clean or feeds.fed
+        self._evaluator = self._compiled(self._feed, metrics=options.metrics)
+        self._fed = self._compiled(feeds.fed) if options.parts and feeds.clean is not None else None
+        self._options = options
+        self._decomposition: Decomposition | None = None
+        self._validation: Evaluator | None = None
+
+    def _compiled(self, feed: Any, *, metrics: bool = False) -> Evaluator:
+        evaluator = Evaluator(
+            self._model, feed, self._weights, batch_size=self._batch_size, metrics=metrics
         )
-        self._decomposition = (
-            Decomposition(
-                model,
-                training,
-                batch_size=batching.training or batching.measuring or DEFAULT_BATCH_SIZE,
-                shuffle=batching.shuffle,
-                seed=seed,
-            )
-            if parts
-            else None
-        )
-        self._validation = validation
-        self._batching = batching
-        self._val_evaluator: Evaluator | None = None
-        self.compile_seconds = self._evaluator.compile_seconds + (
-            self._decomposition.compile_seconds if self._decomposition else 0.0
-        )
+        self._compile_seconds += evaluator.compile_seconds
+        return evaluator
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall-clock time spent compiling so far."""
+        return self._compile_seconds
 
     def measure(
         self,
@@ -103,13 +84,14 @@ class Meter:
             step: Optimizer steps so far.
             validate: Whether to look for the true validation loss too.
         """
-        begin, compiled = time.perf_counter(), self.compile_seconds
+        begin, compiled = time.perf_counter(), self._compile_seconds
         evaluated = self._evaluator.run()
-        shares = self._decomposition.run() if self._decomposition else None
+        fed = self._fed.run() if self._fed else evaluated
+        shares = self._shares() if self._options.parts else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))
         true_val_loss = self._true_val_loss(val_loss, evaluated) if validate else None
-        waited = self.compile_seconds - compiled
+        waited = self._compile_seconds - compiled
         return Measurement(
             true_loss=evaluated.data_loss,
             epoch=epoch,
@@ -117,16 +99,26 @@ class Meter:
             reported_loss=reported,
             val_loss=val_loss,
             true_val_loss=true_val_loss,
-            parts={} if shares is None else gap_parts(reported, evaluated, shares),
+            parts={} if shares is None else gap_parts(reported, evaluated, fed, shares),
             penalties=tuple(
-                Penalty(layer, kind, value) for (layer, kind), value in evaluated.penalties.items()
+                Penalty(layer, kind, value) for (layer, kind), value in fed.penalties.items()
             ),
             metrics=_metric_values(evaluated.metrics, logs),
             n_samples=evaluated.n_samples,
-            n_total=self._training.n_samples,
+            n_total=self._feed.n_total,
+            standard_error=evaluated.standard_error,
             seconds=time.perf_counter() - begin - waited,
             precision=str(self._model.dtype_policy.name),
         )
+
+    def _shares(self) -> Shares:
+        """Share out the gap, after a pass: a feed may know its samples only then."""
+        if self._decomposition is None:
+            self._decomposition = Decomposition(
+                self._model, self._feeds.fed, self._weights, seed=self._options.seed
+            )
+            self._compile_seconds += self._decomposition.compile_seconds
+        return self._decomposition.run()
 
     def _true_val_loss(self, val_loss: float | None, evaluated: Evaluated) -> float | None:
         """Return the validation loss without the penalties.
@@ -140,37 +132,43 @@ class Meter:
         )
         if val_loss is not None and by_subtraction:
             return val_loss - evaluated.penalty
-        if self._val_evaluator is None:
-            validation = self._validation()
-            if validation is None:
+        if self._validation is None:
+            feed = self._feeds.validation()
+            if feed is None:
                 return None
-            self._val_evaluator = Evaluator(
-                self._model,
-                validation,
-                training_batch_size=self._batching.validation or self._batching.training,
-                batch_size=self._batching.measuring,
-                metrics=False,
-            )
-            self.compile_seconds += self._val_evaluator.compile_seconds
-        return self._val_evaluator.run().data_loss
+            self._validation = self._compiled(feed)
+        return self._validation.run().data_loss
 
 
-def gap_parts(reported: float | None, evaluated: Evaluated, shares: Shares) -> dict[str, Part]:
+def gap_parts(
+    reported: float | None, evaluated: Evaluated, fed: Evaluated, shares: Shares
+) -> dict[str, Part]:
     """Return the parts of the gap in order; those whose mechanism the model lacks are absent.
 
     ``drift`` is the rest of the reported loss, so that the parts sum to the gap. It
-    carries the standard error of all mechanisms together.
+    carries the standard errors of all other numbers together.
+
+    Args:
+        reported: The reported loss.
+        evaluated: The samples that the true loss was measured on.
+        fed: The samples as they are trained on, which may be the same.
+        shares: What the mechanisms add.
     """
     parts = {}
-    if evaluated.penalties:
-        parts[keys.PENALTY] = Part(evaluated.penalty)
-    if evaluated.class_weighted_loss is not None:
-        parts[keys.CLASS_WEIGHT] = Part(evaluated.class_weighted_loss - evaluated.data_loss)
+    if fed.penalties:
+        parts[keys.PENALTY] = Part(fed.penalty)
+    if fed.class_weighted_loss is not None:
+        parts[keys.CLASS_WEIGHT] = Part(fed.class_weighted_loss - fed.data_loss)
     parts.update(shares.parts)
+    added = fed.data_loss - evaluated.data_loss
+    if not abs(added) <= _ROUNDING * abs(evaluated.data_loss):
+        parts[keys.PIPELINE] = Part(added, fed.standard_error)
     if reported is not None:
         explained = sum(part.value for part in parts.values())
-        drift = reported - evaluated.data_loss - explained
-        parts[keys.DRIFT] = Part(drift, shares.total.standard_error)
+        errors = [e for e in (shares.total.standard_error, fed.standard_error) if e is not None]
+        parts[keys.DRIFT] = Part(
+            reported - evaluated.data_loss - explained, math.hypot(*errors) if errors else None
+        )
     return parts
 
 

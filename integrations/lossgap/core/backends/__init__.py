@@ -1,4 +1,4 @@
-"""How each Keras backend compiles a loop over batches.
+"""What differs between the backends that Keras runs on: compiling loops, reading pipelines.
 
 Keras has no backend-neutral way to compile a function, so each module here may
 import the backend that it is named after. It is loaded only when Keras runs on it.
@@ -20,16 +20,16 @@ _SUPPORTED = ("tensorflow",)
 
 
 class Loop(Protocol):
-    """A compiled loop of one step over the batches of in-memory arrays."""
+    """A compiled loop of one step over batches that are laid end to end."""
 
     def __call__(
-        self, leaves: list[Any], batch_size: int, state: list[Any]
+        self, leaves: list[Any], splits: np.ndarray, state: list[Any]
     ) -> tuple[np.ndarray, list[Any]]:
         """Run the step over all batches.
 
         Args:
             leaves: Device arrays of shape ``(n_samples, ...)``.
-            batch_size: Samples in a batch; the last batch may be smaller.
+            splits: Where batches begin and end, shape ``(n_batches + 1,)``.
             state: Device arrays that the first step receives.
 
         Returns:
@@ -40,14 +40,49 @@ class Loop(Protocol):
 
 
 class Backend(Protocol):
-    """What a backend module offers."""
+    """What a backend module offers. Specs are the backend's own: shape and dtype of a leaf."""
 
-    def compile_loop(self, step: Step, leaves: list[Any], state: list[Any]) -> Loop:
-        """Compile ``step`` into a loop, for data and state like the given ones."""
+    def compile_loop(self, step: Step, specs: list[Any], state: list[Any]) -> Loop:
+        """Compile ``step`` into a loop, for data with these specs and a state like this one."""
         ...
 
     def to_device(self, leaf: Any) -> Any:
         """Put an array on the device."""
+        ...
+
+    def concatenate(self, leaves: list[Any]) -> Any:
+        """Lay device arrays end to end."""
+        ...
+
+    def n_bytes(self, leaf: Any) -> int:
+        """Return the size of a device array in bytes."""
+        ...
+
+    def spec(self, leaf: Any) -> Any:
+        """Return the spec of a device array, for any number of samples."""
+        ...
+
+    def any_length(self, spec: Any) -> Any:
+        """Return a spec with any number of samples."""
+        ...
+
+    def tap(self, epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
+        """Let every batch of a fit that is about to begin pass through ``receive``.
+
+        Returns:
+            The structure of specs that a batch has.
+
+        Raises:
+            DataError: The pipeline can't be tapped.
+        """
+        ...
+
+    def check_readable(self, dataset: Any) -> None:
+        """Make sure that a dataset of this backend can be read without touching a training.
+
+        Raises:
+            DataError: It never ends, or draws at random from a state that may be shared.
+        """
         ...
 
 

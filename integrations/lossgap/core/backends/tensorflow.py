@@ -1,39 +1,65 @@
-"""The loop over batches as one TensorFlow graph."""
+"""TensorFlow: the loop over batches as one graph, and the pipelines of ``tf.data``."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from lossgap.core.backends import Loop, Step
+from lossgap.errors import DataError
+
+# Operations of a pipeline that draw from a state which other pipelines may share.
+_SHARED_RANDOMNESS = ("Shuffle", "RandomDataset", "Stateful", "RngReadAndSkip")
 
 
 def to_device(leaf: Any) -> Any:
-    """Convert an array to a tensor; ragged and sparse tensors stay what they are."""
-    if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor):
-        return leaf
-    return tf.convert_to_tensor(leaf)
+    """Convert an array to a tensor; ragged tensors stay what they are."""
+    return leaf if isinstance(leaf, tf.RaggedTensor) else tf.convert_to_tensor(leaf)
 
 
-def compile_loop(step: Step, leaves: list[Any], state: list[Any]) -> Loop:
+def concatenate(leaves: list[Any]) -> Any:
+    """Lay tensors end to end; one alone isn't copied."""
+    return leaves[0] if len(leaves) == 1 else tf.concat(leaves, axis=0)
+
+
+def n_bytes(leaf: Any) -> int:
+    """Return the size of a tensor; strings count by their length."""
+    total = 0
+    for part in tf.nest.flatten(leaf, expand_composites=True):
+        if part.dtype == tf.string:
+            total += int(tf.reduce_sum(tf.strings.length(part)))
+        else:
+            total += int(tf.size(part)) * part.dtype.size
+    return total
+
+
+def spec(leaf: Any) -> Any:
+    """Return the type spec of a tensor, for any number of samples."""
+    return any_length(tf.type_spec_from_value(leaf))
+
+
+def any_length(spec: Any) -> Any:
+    """Free the first dimension of a type spec."""
+    if spec.shape.rank is None:
+        return spec
+    shape = (None, *spec.shape[1:])
+    if isinstance(spec, tf.RaggedTensorSpec):
+        return tf.RaggedTensorSpec(shape, spec.dtype, spec.ragged_rank, spec.row_splits_dtype)
+    return tf.TensorSpec(shape, spec.dtype)
+
+
+def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
     """Compile ``step`` into a graph that slices the batches and loops over them.
 
     Autograph stays off: the step is traced Python, and its loop is `tf.while_loop`.
-
-    Args:
-        step: Maps a batch (leaves of up to ``batch_size`` rows) and the state to a row of
-            scalars and the new state.
-        leaves: Example of the data: tensors of shape ``(n_samples, ...)``.
-        state: Example of the state.
     """
 
-    def graph(leaves: list[Any], batch_size: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        n_samples = tf.shape(leaves[0], out_type=tf.int32)[0]
-        n_batches = (n_samples + batch_size - 1) // batch_size
+    def graph(leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
+        n_batches = tf.size(splits) - 1
 
         def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
-            start = index * batch_size
-            stop = tf.minimum(start + batch_size, n_samples)
+            start, stop = splits[index], splits[index + 1]
             row, new_state = step([leaf[start:stop] for leaf in leaves], state)
             for new, old in zip(new_state, state, strict=True):
                 new.set_shape(old.shape)
@@ -48,22 +74,82 @@ def compile_loop(step: Step, leaves: list[Any], state: list[Any]) -> Loop:
         return rows.stack(), state
 
     compiled = tf.function(graph, autograph=False).get_concrete_function(
-        [_any_length(leaf) for leaf in leaves],
-        tf.TensorSpec((), tf.int32),
+        specs,
+        tf.TensorSpec((None,), tf.int32),
         [tf.TensorSpec(value.shape, value.dtype) for value in state],
     )
 
-    def loop(leaves: list[Any], batch_size: int, state: list[Any]) -> tuple[np.ndarray, list[Any]]:
-        rows, new_state = compiled(leaves, tf.constant(batch_size), state)
+    def loop(
+        leaves: list[Any], splits: np.ndarray, state: list[Any]
+    ) -> tuple[np.ndarray, list[Any]]:
+        rows, new_state = compiled(leaves, tf.constant(splits, tf.int32), state)
         return rows.numpy(), new_state
 
     # The graph is optimised when it first runs: a run over no samples pays for that now.
-    loop([leaf[:0] for leaf in leaves], 1, state)
+    if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None for spec in specs):
+        empty = [tf.zeros([size or 0 for size in spec.shape], spec.dtype) for spec in specs]
+        loop(empty, np.zeros(1, np.int32), state)
     return loop
 
 
-def _any_length(leaf: Any) -> Any:
-    spec = tf.type_spec_from_value(leaf)
-    if isinstance(spec, tf.TensorSpec):
-        return tf.TensorSpec((None, *spec.shape[1:]), spec.dtype)
+def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
+    """Put one more stage at the end of the pipeline, which shows every batch to ``receive``.
+
+    The stage runs when the training asks for the next batch, and no stage reads ahead
+    behind it, so what passes is what is trained on. It changes neither the batches nor
+    any random state before it.
+    """
+    dataset = epoch_iterator._distributed_dataset
+    if not isinstance(dataset, tf.data.Dataset):
+        raise DataError(
+            "Batches can't be kept as they pass under a tf.distribute strategy with several "
+            "replicas. Pass the training data as arrays: TrueLoss(x, y)."
+        )
+    spec = dataset.element_spec
+    if any(not isinstance(leaf, tf.TensorSpec | tf.RaggedTensorSpec) for leaf in _leaves(spec)):
+        raise DataError(
+            f"Batches of this kind can't be measured: {spec}. Pass dense or ragged tensors, or "
+            "the training data as arrays: TrueLoss(x, y)."
+        )
+
+    def show(*flat: Any) -> None:
+        receive(tf.nest.pack_sequence_as(spec, flat, expand_composites=True))
+
+    def stage(*batch: Any) -> Any:
+        structure = batch if isinstance(spec, tuple) else batch[0]
+        flat = tf.nest.flatten(structure, expand_composites=True)
+        shown = tf.py_function(show, flat, [])
+        with tf.control_dependencies([shown]):
+            flat = [tf.identity(part) for part in flat]
+        return tf.nest.pack_sequence_as(structure, flat, expand_composites=True)
+
+    # TensorFlow reads ahead at the end of a pipeline. It has to go on where it did, before the
+    # tap, and not behind it: what passes the tap would not be what was trained on.
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    if dataset.options().autotune.enabled is not False:
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    epoch_iterator._distributed_dataset = dataset.map(stage).with_options(options)
     return spec
+
+
+def _leaves(spec: Any) -> list[Any]:
+    return list(tf.nest.flatten(spec))
+
+
+def check_readable(dataset: Any) -> None:
+    """Make sure that reading the dataset moves no random state that a training may share."""
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise DataError(
+            "The dataset never ends. Pass one without .repeat(), or leave it out to measure on "
+            "the batches of fit as they pass."
+        )
+    graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    shared = sorted({n.op for n in nodes if n.op.startswith(_SHARED_RANDOMNESS)})
+    if shared:
+        raise DataError(
+            f"The dataset draws at random ({', '.join(shared)}): reading it could change what "
+            "the training draws. Pass a dataset without .shuffle() and without a "
+            "tf.random.Generator, or leave it out to measure on the batches of fit as they pass."
+        )

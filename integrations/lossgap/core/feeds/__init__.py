@@ -1,0 +1,130 @@
+"""Where the measured samples come from, and how they reach the compiled loops.
+
+A feed hands out *chunks*: several batches laid end to end, so that one call of a
+compiled loop works through many of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each leaf of a batch stands in ``(x, y, sample_weight, class_weighted)``.
+
+    ``class_weighted`` are the sample weights that ``fit`` trains with when it is given
+    class weights.
+
+    Attributes:
+        template: The structure, with ``None`` for what the data lack.
+    """
+
+    template: tuple[Any, Any, Any, Any]
+
+    @classmethod
+    def of(cls, x: Any, y: Any, sample_weight: Any, class_weighted: Any) -> Self:
+        """Take the structure of a batch, or of all data."""
+        structure = (x, y, sample_weight, class_weighted)
+        return cls(keras.tree.map_structure(lambda leaf: None if leaf is None else 0, structure))
+
+    @property
+    def has_class_weights(self) -> bool:
+        """Whether the data carry class weights."""
+        return self.template[3] is not None
+
+    def pack(self, leaves: list[Any]) -> tuple[Any, Any, Any, Any]:
+        """Put leaves back into ``(x, y, sample_weight, class_weighted)``."""
+        remaining = iter(leaves)
+        packed = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else next(remaining), self.template
+        )
+        return tuple(packed)
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return the leaves of a structure in a fixed order, without the absent ones."""
+    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Batches laid end to end.
+
+    Attributes:
+        leaves: Device arrays of shape ``(n_samples, ...)``.
+        splits: Where batches begin and end: batch ``i`` holds the rows from ``splits[i]``
+            up to ``splits[i + 1]``. Shape ``(n_batches + 1,)``, int32.
+    """
+
+    leaves: list[Any]
+    splits: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many samples a part of the gap wants to be measured on.
+
+    Attributes:
+        n_samples: Samples, where the feed has as many.
+        min_batches: Batches at the least, whatever the samples.
+        max_bytes: Memory at the most, unless ``min_batches`` take more.
+        seed: Seed of the draw.
+    """
+
+    n_samples: int
+    min_batches: int
+    max_bytes: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Batches of the training's size for a wish, and whether they are all there are."""
+
+    chunks: list[Chunk]
+    is_full: bool
+
+
+class Feed(Protocol):
+    """The samples of one epoch."""
+
+    @property
+    def layout(self) -> Layout:
+        """The structure of a batch."""
+        ...
+
+    @property
+    def n_total(self) -> int:
+        """Samples in the epoch, of which the feed may keep a part. Known once they were read."""
+        ...
+
+    @property
+    def n_batches(self) -> int | None:
+        """Batches in the epoch, where the feed keeps a random part of them; else ``None``."""
+        ...
+
+    def specs(self) -> list[Any]:
+        """Return what the backend knows each leaf by: shape and dtype, for any batch size."""
+        ...
+
+    def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
+        """Yield all kept samples in order; in batches of the training where ``None``."""
+        ...
+
+    def draw(self, wish: Wish) -> Draw:
+        """Draw batches of the training's size from the samples that were read last."""
+        ...
+
+
+def splits(sizes: Any) -> np.ndarray:
+    """Return the splits of batches with these sizes."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+
+
+def even_splits(n_samples: int, batch_size: int) -> np.ndarray:
+    """Return the splits of batches of one size, the last one with the rest."""
+    return np.append(np.arange(0, n_samples, batch_size), n_samples).astype(np.int32)

@@ -1,0 +1,192 @@
+"""Samples in arrays, held the way ``fit`` holds them.
+
+Keras's own array adapter does the conversion: whatever ``fit`` accepts as arrays
+(NumPy, tensors, pandas frames, dicts and nested structures) is accepted here, with the
+same dtypes, the same checks and the same broadcasting of sample weights.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+from keras.src.trainers.data_adapters.array_data_adapter import (
+    ArrayDataAdapter,
+    can_convert_arrays,
+)
+
+from lossgap.core import backends
+from lossgap.core.feeds import Chunk, Draw, Layout, Wish, even_splits, flatten
+from lossgap.errors import DataError
+
+DEFAULT_BATCH_SIZE = 32  # Keras's own
+_DEVICE_BYTES = 256 * 2**20  # data up to this size stay on the device between passes
+_CHUNK_BYTES = 64 * 2**20  # larger data go there in pieces of about this size
+
+
+def can_read(x: Any, y: Any = None, sample_weight: Any = None) -> bool:
+    """Tell whether the data are arrays, as opposed to datasets, generators and the like."""
+    return x is not None and bool(can_convert_arrays((x, y, sample_weight)))
+
+
+class ArrayFeed:
+    """All samples of arrays, in their order; row ``i`` of every leaf is sample ``i``."""
+
+    n_batches = None
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        class_weight: Mapping[int, float] | None = None,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        """Read arrays the way ``fit`` does.
+
+        Args:
+            x: Inputs, a nested structure of arrays of shape ``(n_samples, ...)``.
+            y: Targets, likewise, or ``None`` for models that compute their loss from ``x``.
+            sample_weight: Weights, ``(n_samples,)``, or one array for each output.
+            class_weight: Weight for each integer class label, as ``fit`` takes it.
+            batch_size: The training's batch size; ``None`` for Keras's default.
+            shuffle: Whether the training draws its batches at random.
+
+        Raises:
+            DataError: The data are no arrays, are empty, or their lengths differ.
+        """
+        _check_kind(x, y, sample_weight)
+        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
+        self._shuffle = shuffle
+        self._last: tuple[Wish, Draw] | None = None
+        try:
+            adapter = ArrayDataAdapter(x, y, sample_weight=sample_weight, batch_size=32)
+        except ValueError as error:
+            raise DataError(f"The data can't be measured: {error}") from error
+        self.n_total = int(adapter._num_samples)
+        if self.n_total == 0:
+            raise DataError("The data are empty: 0 samples. Pass at least one sample.")
+        x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(adapter._inputs)
+        class_weighted = _class_weighted(y, sample_weight, class_weight)
+        self._data = array_slicing.convert_to_sliceable(
+            (x, y, sample_weight, class_weighted), target_backend="numpy"
+        )
+        self.layout = Layout.of(*self._data)
+        self._leaves = flatten(self._data)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are targets."""
+        return self._data[1] is not None
+
+    @cached_property
+    def n_bytes(self) -> int:
+        """Size of all leaves in bytes; 0 for a leaf that doesn't tell."""
+        return sum(int(getattr(leaf.array, "nbytes", 0)) for leaf in self._leaves)
+
+    def specs(self) -> list[Any]:
+        """Return the leaves' shapes and dtypes; only the number of samples varies."""
+        spec = backends.active().spec
+        return [spec(leaf) for leaf in self._to_device(slice(0, 1))]
+
+    def rows(self, selection: slice | np.ndarray) -> list[Any]:
+        """Return the selected samples of every leaf as arrays that a backend can convert."""
+        return [leaf.convert_to_numpy(leaf[selection]) for leaf in self._leaves]
+
+    def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
+        """Yield the samples in order, in batches of one size and a rest."""
+        size = batch_size or self.batch_size
+        if self.n_bytes <= _DEVICE_BYTES:
+            yield Chunk(self._on_device, even_splits(self.n_total, size))
+            return
+        per_batch = max(self.n_bytes * size // self.n_total, 1)
+        step = size * max(_CHUNK_BYTES // per_batch, 1)
+        for start in range(0, self.n_total, step):
+            stop = min(start + step, self.n_total)
+            yield Chunk(self._to_device(slice(start, stop)), even_splits(stop - start, size))
+
+    def draw(self, wish: Wish) -> Draw:
+        """Draw the same samples for the same wish.
+
+        See :meth:`_drawn`.
+        """
+        if self._last is None or self._last[0] != wish:
+            self._last = (wish, self._drawn(wish))
+        return self._last[1]
+
+    def _drawn(self, wish: Wish) -> Draw:
+        """Draw samples at random, or whole batches at random where the training doesn't shuffle.
+
+        In the order of the draw, or of the data, respectively.
+        """
+        size, n = min(self.batch_size, self.n_total), self.n_total
+        fitting = wish.max_bytes * n // max(self.n_bytes, 1)
+        wanted = max(min(wish.n_samples, fitting), wish.min_batches * size)
+        n_batches = math.ceil(wanted / size)
+        rng = np.random.default_rng(wish.seed)
+        is_full = n_batches * size >= n
+        if is_full:
+            chosen = rng.permutation(n) if self._shuffle else np.arange(n)
+        elif self._shuffle:
+            chosen = rng.permutation(n)[: n_batches * size]
+        else:
+            starts = np.sort(rng.permutation(n // size)[:n_batches]) * size
+            chosen = (starts[:, None] + np.arange(size)).ravel()
+        return Draw([Chunk(self._to_device(chosen), even_splits(len(chosen), size))], is_full)
+
+    @cached_property
+    def _on_device(self) -> list[Any]:
+        return self._to_device(slice(None))
+
+    def _to_device(self, selection: slice | np.ndarray) -> list[Any]:
+        to_device = backends.active().to_device
+        return [to_device(leaf) for leaf in self.rows(selection)]
+
+    def starts_like(self, other: "ArrayFeed", n_probes: int = 16) -> bool:
+        """Tell whether inputs and targets of both are the same as far as both go, by a few rows."""
+        n_shared = min(self.n_total, other.n_total)
+        probes = np.unique(np.linspace(0, n_shared - 1, min(n_probes, n_shared)).astype(int))
+        ours, theirs = (flatten(feed._data[:2]) for feed in (self, other))
+        return len(ours) == len(theirs) and all(
+            np.array_equal(
+                np.asarray(a.convert_to_numpy(a[probes])), np.asarray(b.convert_to_numpy(b[probes]))
+            )
+            for a, b in zip(ours, theirs, strict=True)
+        )
+
+
+def _check_kind(x: Any, y: Any, sample_weight: Any) -> None:
+    if can_read(x, y, sample_weight):
+        return
+    odd = {
+        type(leaf).__name__
+        for leaf in flatten((x, y, sample_weight))
+        if not array_slicing.can_slice_array(leaf)
+    }
+    raise DataError(
+        "Expected arrays: NumPy arrays, tensors, pandas frames, and dicts, lists or tuples of "
+        f"them. Received: {', '.join(sorted(odd)) or 'no data'}. Convert lists of numbers with "
+        "np.asarray."
+    )
+
+
+def _class_weighted(y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None) -> Any:
+    """Return the weights that ``fit`` makes of class weights, shape ``(n_samples,)``."""
+    if class_weight is None:
+        return None
+    if y is None or keras.tree.is_nested(y):
+        raise DataError(
+            "`class_weight` is only supported for models with a single output, as in Keras. "
+            f"Received targets of type {type(y).__name__}."
+        )
+    if sample_weight is not None:
+        raise DataError(
+            "Received both `class_weight` and `sample_weight`; Keras takes one of them. "
+            "Multiply the class weights into `sample_weight`."
+        )
+    return data_adapter_utils.class_weight_to_sample_weights(y, dict(class_weight))

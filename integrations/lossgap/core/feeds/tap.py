@@ -1,0 +1,95 @@
+"""The batches of a running training, kept as they pass.
+
+A dataset that shuffles, draws at random, runs out or never ends can't be read a second
+time without changing the training, or without reading other samples than were trained on.
+So the pipeline of the running ``fit`` gets one more stage at its end, which hands each
+batch on as it is and keeps it in a reservoir.
+"""
+
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+from keras.src.trainers.data_adapters import data_adapter_utils
+
+from lossgap.core import backends
+from lossgap.core.feeds import Chunk, Draw, Layout, Wish, flatten
+from lossgap.core.feeds.batches import Batch, chunked
+from lossgap.core.feeds.reservoir import Reservoir
+from lossgap.errors import DataError
+
+
+class TapFeed:
+    """The batches that this epoch was trained on so far, or a uniform sample of them."""
+
+    def __init__(
+        self, epoch_iterator: Any, *, class_weight: Any, max_bytes: int, seed: int
+    ) -> None:
+        """Put the tap into the pipeline of a ``fit`` that is about to begin.
+
+        Args:
+            epoch_iterator: Keras's iterator of the running ``fit``.
+            class_weight: The class weights of the ``fit``: Keras has put them into the
+                batches as sample weights.
+            max_bytes: Memory for the kept batches.
+            seed: Seed of the sample.
+
+        Raises:
+            DataError: The pipeline can't be tapped.
+        """
+        self._lock = Lock()
+        self._reservoir = Reservoir(max_bytes, seed)
+        self._failure: Exception | None = None
+        self._spec = backends.active().tap(epoch_iterator, self._receive)
+        x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
+        weighted = class_weight is not None
+        self.layout = Layout.of(
+            x, y, None if weighted else sample_weight, sample_weight if weighted else None
+        )
+
+    def begin_epoch(self) -> None:
+        """Forget the batches of the epoch before."""
+        with self._lock:
+            self._reservoir.clear()
+
+    @property
+    def n_total(self) -> int:
+        """Samples that were trained on in this epoch."""
+        return self._reservoir.n_samples
+
+    @property
+    def n_batches(self) -> int | None:
+        """Batches that were trained on in this epoch, if only a sample of them is kept."""
+        return None if self._reservoir.is_complete else self._reservoir.n_batches
+
+    def specs(self) -> list[Any]:
+        """Return the specs that the pipeline declares."""
+        return [backends.active().any_length(spec) for spec in flatten(self._spec)]
+
+    def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
+        """Yield the kept batches as they were trained on, whatever ``batch_size`` is."""
+        del batch_size
+        return chunked(self._kept())
+
+    def draw(self, wish: Wish) -> Draw:
+        """Draw batches from those that are kept."""
+        with self._lock:
+            return self._reservoir.draw(wish)
+
+    def _receive(self, structure: Any) -> None:
+        """Keep one batch. Runs on a thread of the pipeline, where nothing may fail."""
+        try:
+            batch = Batch.of(structure)
+            with self._lock:
+                self._reservoir.add(batch)
+        except Exception as error:  # noqa: BLE001 - an error here would end the training
+            self._failure = error
+
+    def _kept(self) -> list[Batch]:
+        if self._failure is not None:
+            raise DataError(f"The batches could not be kept: {self._failure}") from self._failure
+        with self._lock:
+            kept = self._reservoir.in_order()
+        if not kept:
+            raise DataError("No batch has passed since the epoch began.")
+        return kept
