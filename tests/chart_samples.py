@@ -54,12 +54,16 @@ def with_gaps():
     return tuple(whole)
 
 
-def with_injected_names():
-    """Return a training whose layers and metrics are named by an attacker."""
+def with_injected_names(*, parts=False):
+    """Return a training whose layers and metrics, and parts if asked, are named by an attacker."""
     return tuple(
         replace(
             m,
-            penalties=(Penalty(INJECTION, "l2", 0.02), Penalty("<img src=x onerror=a>'\"\\", "l1", 0.01)),
+            parts=m.parts | ({INJECTION: Part(0.001)} if parts else {}),
+            penalties=(
+                Penalty(INJECTION, "l2", 0.02),
+                Penalty("<img src=x onerror=a>'\"\\", "l1", 0.01),
+            ),
             metrics={INJECTION: MetricValues(true=0.5)},
         )
         for m in training(3)

@@ -44,8 +44,10 @@ class Evaluation:
         self._model = model
         self._weights = weights
         self._layout = layout
+        self._generator = own_generator(0)
         self._metrics = list(_unique(model.metrics_variables)) if metrics else []
-        self._carried = _unique([*model.non_trainable_variables, *self._metrics])
+        fixed = [*model.non_trainable_variables, *_recurrent_states(model), *self._metrics]
+        self._carried = _unique([*fixed, self._generator.state])
         self._penalties = PenaltyRecorder(model)
         self.labels: tuple[Label, ...] = ()
         self.mixes_batch = False
@@ -63,7 +65,7 @@ class Evaluation:
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         mapping = [*_values(self._weights), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
-        with scope, _losses_kept(model):
+        with scope, _losses_kept(model), _drawing_from(self._generator):
             with self._penalties.watching():
                 y_pred = _call(model, x, training=False)
             penalties = self._penalties.collect()
@@ -100,7 +102,8 @@ class Switched:
     """One setting of the mechanisms: the total loss of one batch, penalties included.
 
     The seed generators start from given seeds and move on from batch to batch, so every
-    batch gets masks of its own, and every setting the same ones. All else stays fixed.
+    batch gets masks of its own, and every setting the same ones. The states of stateful
+    recurrent layers move on too. All else stays fixed.
     """
 
     def __init__(self, model: Any, layout: Layout, weights: Weights, switches: Switches) -> None:
@@ -109,16 +112,19 @@ class Switched:
         self._weights = weights
         self._layout = layout
         self._switches = switches
-        self._seeds = _seed_states(model)
+        self._generator = own_generator(0)
+        self._seeds = _unique([*_seed_states(model), self._generator.state])
+        self._carried = [*self._seeds, *_recurrent_states(model)]
         self._penalties = PenaltyRecorder(model)
 
     def initial_state(self, seed: int) -> list[Any]:
-        """Return the seed generators' states for ``seed``."""
-        sequence = np.random.SeedSequence(seed).generate_state(len(self._seeds) or 1)
-        return [
+        """Return the seed generators' states for ``seed``, and the recurrent states as they are."""
+        sequence = np.random.SeedSequence(seed).generate_state(len(self._seeds))
+        seeds = [
             ops.convert_to_tensor(np.array([word % 2**31, 0]), dtype=variable.dtype)
-            for word, variable in zip(sequence, self._seeds, strict=False)
+            for word, variable in zip(sequence, self._seeds, strict=True)
         ]
+        return seeds + [_value(None, state) for state in self._carried[len(seeds) :]]
 
     def step(
         self, leaves: list[Any], state: list[Any], setting: Setting, *, root: bool, record: bool
@@ -140,13 +146,13 @@ class Switched:
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         weights = sample_weight if class_weighted is None else class_weighted
         fixed = [*self._weights, *((v, v) for v in model.non_trainable_variables)]
-        mapping = [*_values(fixed), *zip(self._seeds, state, strict=True)]
+        mapping = [*_values(fixed), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         switched = (
             self._switches.recorded(training=root) if record else self._switches.set_to(setting)
         )
         own_loss = overrides(model, "compute_loss")
-        with scope, _losses_kept(model):
+        with scope, _losses_kept(model), _drawing_from(self._generator):
             with switched:
                 y_pred = _call(model, x, training=root)
             with nullcontext() if own_loss else hidden(model):
@@ -155,7 +161,7 @@ class Switched:
             if not own_loss:
                 for value in self._penalties.collect().values():
                     total = total + ops.cast(value, "float64")
-            new_state = [_value(scope.get_current_value(v), v) for v in self._seeds]
+            new_state = [_value(scope.get_current_value(v), v) for v in self._carried]
         return [_n_samples(x), total], new_state
 
 
@@ -192,12 +198,41 @@ def _unique(variables: Any) -> list[Any]:
 
 
 def _seed_states(model: Any) -> list[Any]:
-    """Return the states of all seed generators that a training pass draws from."""
-    states = [
+    """Return the states of all seed generators that the model owns."""
+    return [
         generator.state for layer in model._flatten_layers() for generator in layer._seed_generators
     ]
-    shared = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    return _unique([*states, *([] if shared is None else [shared.state])])
+
+
+def _recurrent_states(model: Any) -> list[Any]:
+    """Return what stateful recurrent layers carry from batch to batch, which isn't a weight."""
+    return _unique(
+        state
+        for layer in model._flatten_layers()
+        if getattr(layer, "stateful", False)
+        for state in keras.tree.flatten(getattr(layer, "states", None))
+        if state is not None
+    )
+
+
+def own_generator(seed: int) -> Any:
+    """Make a seed generator; its name is given, since Keras counts those that it makes up."""
+    return keras.random.SeedGenerator(seed, name="lossgap")
+
+
+@contextmanager
+def _drawing_from(generator: Any) -> Iterator[None]:
+    """Let layers without a seed draw from ``generator`` in place of Keras's global one.
+
+    The global one comes into being with its first draw, from Python's random state. Neither
+    may happen here.
+    """
+    before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, before)
 
 
 @contextmanager

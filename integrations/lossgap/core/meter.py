@@ -181,7 +181,7 @@ def _metric_values(
         triple = (result, logs.get(name), logs.get(keys.val_metric(name)))
         true, reported, val = (None if v is None else np.ravel(v).tolist() for v in triple)
         for index, value in enumerate(true or ()):
-            suffix = f"_{index}" if np.ndim(result) else ""
+            suffix = f"_{index}" if np.size(result) > 1 else ""
             values[f"{name}{suffix}"] = MetricValues(
                 float(value),
                 None if reported is None else float(reported[index]),
