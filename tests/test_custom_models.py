@@ -1,5 +1,7 @@
 """Models with steps, losses and modes of their own: a right number, or a clear refusal."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -294,3 +296,59 @@ def test_a_schedule_of_the_dropout_rate_is_followed():
     part = lossgap.measure(model, x, y).parts["other"]
     expected = float(np.sum(model.layers[-1].kernel.numpy() ** 2))
     assert part.value == pytest.approx(expected, abs=4 * part.standard_error)
+
+
+class Unseeded(layers.Layer):
+    """Draws from Keras's global seed generator, which comes into being with the first draw."""
+
+    def call(self, x, training=None):
+        return x + keras.random.normal(ops.shape(x)) if training else x
+
+
+def test_a_layer_without_a_seed_leaves_the_global_random_state_alone():
+    keras.utils.clear_session()
+    model = keras.Sequential([layers.Input((4,)), Unseeded(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = regression(n=300)
+    before = random.getstate()
+    first = lossgap.measure(model, x, y)
+    assert random.getstate() == before
+    part = first.parts["other"]
+    expected = float(np.sum(model.layers[-1].kernel.numpy() ** 2))
+    assert part.value == pytest.approx(expected, abs=4 * part.standard_error)
+    assert lossgap.measure(model, x, y).parts == first.parts
+
+
+def test_a_stateful_recurrent_layer_carries_its_state_through_the_pass():
+    inputs = layers.Input(batch_shape=(32, 5, 2))
+    model = keras.Model(inputs, layers.Dense(1)(layers.LSTM(3, stateful=True)(inputs)))
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 5, 2)).astype("float32"), rng.normal(size=(64, 1))
+    measured = lossgap.measure(model, x, y, batch_size=32)
+    assert not np.any(model.layers[1].states[0].numpy())
+    assert measured.true_loss == pytest.approx(
+        model.evaluate(x, y, batch_size=32, verbose=0), rel=2e-6
+    )
+
+
+class OnlyEager(layers.Layer):
+    """Computes in NumPy, which no graph can."""
+
+    def call(self, x):
+        return ops.convert_to_tensor(np.sort(x.numpy(), axis=-1))
+
+
+def test_a_model_that_runs_eagerly_is_measured_eagerly():
+    x, y = regression()
+    model = keras.Sequential(
+        [OnlyEager(), layers.Dropout(0.3), layers.Dense(1, kernel_regularizer="l2")]
+    )
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.train_on_batch(x, y)
+    callback = lossgap.TrueLoss()
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    outputs = np.sort(x) @ model.layers[-1].kernel.numpy() + model.layers[-1].bias.numpy()
+    measured = callback.measurements[0]
+    assert measured.true_loss == pytest.approx(np.mean((outputs - y) ** 2), rel=2e-6)
+    assert set(measured.parts) == {"penalty", "dropout", "drift"}

@@ -11,7 +11,7 @@ import numpy as np
 
 from lossgap.core import backends, keys
 from lossgap.core.feeds import Draw, Feed, Wish
-from lossgap.core.forward import Switched, Weights
+from lossgap.core.forward import Switched, Weights, looped
 from lossgap.core.measurement import Part
 from lossgap.core.mechanisms import Switches
 from lossgap.core.shapley import Setting, settings, shapley_values
@@ -61,6 +61,7 @@ class Decomposition:
             seed: Seed of the sample and the masks.
         """
         begin = time.perf_counter()
+        self._model = model
         self._feed = feed
         self._seed = seed
         self._switches = Switches(model)
@@ -129,7 +130,7 @@ class Decomposition:
         root = keys.OTHER in setting or (record and bool(setting))
         step = partial(self._step.step, setting=setting, root=root, record=record)
         state = self._step.initial_state(self._seed)
-        return backends.active().compile_loop(step, self._feed.specs(), state)
+        return looped(self._model, step, self._feed.specs(), state)
 
     def _drop_idle(self) -> None:
         """Drop the players that change neither the loss nor the random state."""

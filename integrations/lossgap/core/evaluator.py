@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lossgap.core import backends
 from lossgap.core.feeds import Feed
-from lossgap.core.forward import Evaluation, Weights, compute_loss_label
+from lossgap.core.forward import Evaluation, Weights, compute_loss_label, looped
 from lossgap.core.inspection import depends_on_batches, overrides
 from lossgap.core.penalties import Label
 from lossgap.errors import DataError
@@ -72,10 +71,14 @@ class Evaluator:
         self._model = model
         self._feed = feed
         self._evaluation = Evaluation(model, feed.layout, weights, metrics=metrics)
-        self._loop = backends.active().compile_loop(
-            self._evaluation.step, feed.specs(), self._evaluation.initial_state()
+        self._loop = looped(
+            model, self._evaluation.step, feed.specs(), self._evaluation.initial_state()
         )
-        mixes = self._evaluation.mixes_batch or depends_on_batches(model, metrics=metrics)
+        mixes = (
+            model.run_eagerly  # then nothing was traced that would tell
+            or self._evaluation.mixes_batch
+            or depends_on_batches(model, metrics=metrics)
+        )
         self._batch_size = batch_size or (None if mixes else fast_batch_size(model))
         self.compile_seconds = time.perf_counter() - begin
 

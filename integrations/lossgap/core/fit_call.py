@@ -65,11 +65,9 @@ class FitCall:
         for _ in range(_MAX_DEPTH):
             if frame is None:
                 return None
-            names = frame.f_locals
-            if (
-                frame.f_code.co_name == "fit"
-                and names.get("self") is model
-                and isinstance(names.get("epoch_iterator"), EpochIterator)
+            names = frame.f_locals if frame.f_code.co_name == "fit" else {}
+            if names.get("self") is model and isinstance(
+                names.get("epoch_iterator"), EpochIterator
             ):
                 return cls._from_locals(names)
             frame = frame.f_back

@@ -12,10 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src import backend
+from keras.src.backend import get_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
+from lossgap.core import backends
 from lossgap.core.feeds import Layout
 from lossgap.core.inspection import overrides
 from lossgap.core.mechanisms import Switches
@@ -82,7 +83,7 @@ class Evaluation:
                 row.append(ops.cast(total, "float64") - ops.cast(row[1], "float64"))
         self.labels = tuple(penalties)
         self.mixes_batch = any(
-            backend.get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
+            get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
         ) or self._penalties.may_mix_batch(self.labels)
         return row + list(penalties.values()), new_state
 
@@ -163,6 +164,14 @@ class Switched:
                     total = total + ops.cast(value, "float64")
             new_state = [_value(scope.get_current_value(v), v) for v in self._carried]
         return [_n_samples(x), total], new_state
+
+
+def looped(model: Any, step: backends.Step, specs: list[Any], state: list[Any]) -> backends.Loop:
+    """Compile a step into a loop, or not, where the model is compiled to ``run_eagerly``."""
+    backend = backends.active()
+    return (
+        backend.eager_loop(step) if model.run_eagerly else backend.compile_loop(step, specs, state)
+    )
 
 
 def compute_loss_label(model: Any) -> Label:

@@ -46,6 +46,10 @@ class Backend(Protocol):
         """Compile ``step`` into a loop, for data with these specs and a state like this one."""
         ...
 
+    def eager_loop(self, step: Step) -> Loop:
+        """Make a loop that runs ``step`` batch by batch, for models that can't be compiled."""
+        ...
+
     def to_device(self, leaf: Any) -> Any:
         """Put an array on the device."""
         ...

@@ -1,6 +1,7 @@
 """TensorFlow: the loop over batches as one graph, and the pipelines of ``tf.data``."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,21 @@ def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
     if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None for spec in specs):
         empty = [tf.zeros([size or 0 for size in spec.shape], spec.dtype) for spec in specs]
         loop(empty, np.zeros(1, np.int32), state)
+    return loop
+
+
+def eager_loop(step: Step) -> Loop:
+    """Run ``step`` batch by batch, as ``run_eagerly`` does."""
+
+    def loop(
+        leaves: list[Any], splits: np.ndarray, state: list[Any]
+    ) -> tuple[np.ndarray, list[Any]]:
+        rows = []
+        for start, stop in pairwise(splits.tolist()):
+            row, state = step([leaf[start:stop] for leaf in leaves], state)
+            rows.append([float(value) for value in row])
+        return np.array(rows, np.float64), state
+
     return loop
 
 

@@ -86,8 +86,11 @@ class ArrayFeed:
 
     @cached_property
     def n_bytes(self) -> int:
-        """Size of all leaves in bytes; 0 for a leaf that doesn't tell."""
-        return sum(int(getattr(leaf.array, "nbytes", 0)) for leaf in self._leaves)
+        """Size of all leaves on the device in bytes, judged by the first few samples."""
+        n_probes = min(self.n_total, 16)
+        size = backends.active().n_bytes
+        probed = sum(size(leaf) for leaf in self._to_device(slice(0, n_probes)))
+        return probed * self.n_total // n_probes
 
     def specs(self) -> list[Any]:
         """Return the leaves' shapes and dtypes; only the number of samples varies."""
