@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
-import chart_samples
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chart_samples
 from lossgap import Measurement
 from lossgap.charts import Run
 from lossgap.charts.frames import as_runs, axis_of, edges, frame, numbers, part_column
@@ -31,12 +31,16 @@ def test_measurements_are_counted_where_nothing_else_rises():
 
 
 def test_runs_of_the_same_name_are_told_apart():
-    runs = as_runs([Run("a", chart_samples.training(1))] * 2 + [Run("a (2)", chart_samples.training(1))])
+    runs = as_runs(
+        [Run("a", chart_samples.training(1))] * 2 + [Run("a (2)", chart_samples.training(1))]
+    )
     assert [run.name for run in runs] == ["a", "a (2)", "a (2) (2)"]
 
 
 def test_every_number_of_a_row_is_that_of_its_measurement():
-    for m, row in zip(chart_samples.training(5), frame(chart_samples.training(5)).rows, strict=True):
+    for m, row in zip(
+        chart_samples.training(5), frame(chart_samples.training(5)).rows, strict=True
+    ):
         assert row["true_loss"] == m.true_loss
         assert row["regularization_gap"] == m.regularization_gap
         assert row["gap_dropout"] == m.parts["dropout"].value
@@ -52,21 +56,21 @@ def test_bars_meet_half_way_between_distant_measurements():
     assert edges([1]) == [(0.56, 1.44)]
     places = [1, 2, 10]
     ends = edges(places)
-    assert all(a[1] <= b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))
     many = edges(list(range(0, 1000, 2)))
-    assert all(a[1] == b[0] for a, b in zip(many, many[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(many))
 
 
 # Thinning.
 
-VALUE = st.one_of(
-    st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
-)
+VALUE = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, 0.0]))
 CURVES = st.lists(st.tuples(VALUE, st.none() | VALUE), min_size=1, max_size=400)
 
 
 def run_of(pairs):
-    return Run("r", tuple(Measurement(t, epoch=i, reported_loss=r) for i, (t, r) in enumerate(pairs)))
+    return Run(
+        "r", tuple(Measurement(t, epoch=i, reported_loss=r) for i, (t, r) in enumerate(pairs))
+    )
 
 
 def finite(run, name):

@@ -4,13 +4,14 @@ import json
 import math
 from dataclasses import replace
 
-import chart_samples
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chart_samples
 from lossgap import LossgapError, Measurement, MetricValues, Part, Penalty
 from lossgap.charts import Run, jsonl, read_measurements, readers, write_measurements
+from lossgap.core import keys
 from lossgap.errors import DataError, InvalidArgumentError
 
 NUMBER = st.floats(allow_nan=True, allow_infinity=True)
@@ -25,7 +26,7 @@ MEASUREMENTS = st.builds(
     reported_loss=MAYBE,
     val_loss=MAYBE,
     true_val_loss=MAYBE,
-    parts=st.dictionaries(TEXT, st.builds(Part, NUMBER, MAYBE), max_size=4),
+    parts=st.dictionaries(st.sampled_from(keys.PARTS), st.builds(Part, NUMBER, MAYBE), max_size=4),
     penalties=st.lists(st.builds(Penalty, TEXT, TEXT, NUMBER), max_size=3).map(tuple),
     metrics=st.dictionaries(TEXT, st.builds(MetricValues, NUMBER, MAYBE, MAYBE), max_size=3),
     n_samples=COUNT,
@@ -62,9 +63,18 @@ def test_runs_come_back_by_name_and_in_order(tmp_path):
 
 def test_lines_of_runs_may_be_mixed_and_empty_lines_are_passed_over(tmp_path):
     first, second = chart_samples.training(2)
-    lines = [jsonl.to_line("a", first), "", jsonl.to_line("b", first), jsonl.to_line("a", second), ""]
+    lines = [
+        jsonl.to_line("a", first),
+        "",
+        jsonl.to_line("b", first),
+        jsonl.to_line("a", second),
+        "",
+    ]
     (tmp_path / "x.jsonl").write_text("\n".join(lines))
-    assert read_measurements(tmp_path / "x.jsonl") == [Run("a", (first, second)), Run("b", (first,))]
+    assert read_measurements(tmp_path / "x.jsonl") == [
+        Run("a", (first, second)),
+        Run("b", (first,)),
+    ]
 
 
 GOOD = json.loads(jsonl.to_line("r", chart_samples.measurement(0)))
@@ -92,6 +102,7 @@ def changed(**fields):
         (changed(parts=[1]), "expected object under 'parts', got list"),
         (changed(parts={"dropout": {}}), "'value' is missing or unknown"),
         (changed(parts={"dropout": {"value": 1, "more": 2}}), "'more' is missing or unknown"),
+        (changed(parts={"luck": {"value": 1}}), "unknown part 'luck' of the gap"),
         (changed(penalties={}), "expected list under 'penalties', got object"),
         (changed(penalties=[{"layer": 1, "kind": "l2", "value": 1}]), "penalties.layer"),
         (changed(metrics={"a": {"true": []}}), "metrics['a'].true"),
@@ -119,7 +130,9 @@ def test_limits_hold(tmp_path, monkeypatch):
         read_measurements(path)
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "no measurement"), (b"\xff\xfe\x00", "not text")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "no measurement"), (b"\xff\xfe\x00", "not text")]
+)
 def test_a_file_without_measurements_is_an_error(tmp_path, content, words):
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(DataError, match=words):

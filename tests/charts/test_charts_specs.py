@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import altair as alt
-import chart_samples
 import jsonschema
 import numpy as np
 import pytest
 import vl_convert
 
+import chart_samples
 from lossgap.charts import PANELS, Run, palette, to_png, to_svg, waterfall
 from lossgap.charts.frames import frame
 from lossgap.charts.panels import base, panels_of
@@ -32,7 +32,7 @@ SOURCES = {
     "one_run": ONE,
     "two_runs": [Run("first", ONE), Run("second", chart_samples.training(8, base=0.2))],
     "gaps": chart_samples.with_gaps(),
-    "injected": chart_samples.with_injected_names(),
+    "injected": chart_samples.with_injected_names(parts=True),
     "long": chart_samples.training(300),
     "six_runs": [Run(f"run {i}", chart_samples.training(4, base=0.1 * i)) for i in range(1, 7)],
     "one_epoch": chart_samples.training(1),
@@ -43,10 +43,14 @@ def all_specs():
     for (source, measurements), (name, draw) in itertools.product(SOURCES.items(), PANELS.items()):
         yield pytest.param(lambda m=measurements, d=draw: d(frame(m)), id=f"{name}-{source}")
     yield pytest.param(lambda: waterfall(ONE[-1]), id="waterfall-one_run")
-    yield pytest.param(lambda: waterfall(chart_samples.measurement(3, base=50.0)), id="waterfall-cut")
+    yield pytest.param(
+        lambda: waterfall(chart_samples.measurement(3, base=50.0)), id="waterfall-cut"
+    )
     for name in PANELS:
         if name != "penalty_by_layer":
-            yield pytest.param(lambda n=name: template(n, lambda c: f"lossgap/{c}"), id=f"{name}-template")
+            yield pytest.param(
+                lambda n=name: template(n, lambda c: f"lossgap/{c}"), id=f"{name}-template"
+            )
 
 
 @pytest.mark.parametrize("make", list(all_specs()))
@@ -208,7 +212,11 @@ def contrast(a, b):
 
 def lab(rgb):
     matrix = np.array(
-        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
     )
     xyz = matrix @ np.clip(rgb, 0, 1) / [0.95047, 1, 1.08883]
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
@@ -230,7 +238,9 @@ def test_text_can_be_read_in_its_theme(theme):
 @pytest.mark.parametrize("group", COLOURS)
 def test_colours_that_meet_in_a_panel_can_be_told_apart(eyes, group):
     seen = [lab(SEEN_BY[eyes] @ linear(colour)) for colour in COLOURS[group]]
-    for (a, first), (b, second) in itertools.combinations(zip(COLOURS[group], seen, strict=True), 2):
+    for (a, first), (b, second) in itertools.combinations(
+        zip(COLOURS[group], seen, strict=True), 2
+    ):
         assert np.linalg.norm(first - second) >= 14, (a, b)
 
 

@@ -7,11 +7,12 @@ import json
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 
-import chart_samples
 import pytest
 import vl_convert
 
+import chart_samples
 from lossgap import Measurement, Part, Penalty
 from lossgap.charts import PANELS, Run, gap_by_cause, loss_comparison, penalty_by_layer, waterfall
 from lossgap.charts.frames import frame
@@ -40,8 +41,15 @@ class Scene:
         for mark in self.marks:
             if mark.get("role") != "axis-label":
                 continue
-            ticks = [(item["x"], item["y"], item["text"].replace("\N{MINUS SIGN}", "-")) for item in mark["items"]]
-            ticks = [(x if horizontal else y, float(text.replace(",", ""))) for x, y, text in ticks if re.match(r"-?[\d.]", text)]
+            ticks = [
+                (item["x"], item["y"], item["text"].replace("\N{MINUS SIGN}", "-"))
+                for item in mark["items"]
+            ]
+            ticks = [
+                (x if horizontal else y, float(text.replace(",", "")))
+                for x, y, text in ticks
+                if re.match(r"-?[\d.]", text)
+            ]
             flat = len({item["y"] for item in mark["items"]}) == 1
             if flat == horizontal and len(ticks) > 1:
                 (p0, v0), (p1, v1) = ticks[0], ticks[-1]
@@ -51,10 +59,16 @@ class Scene:
     def named(self, name):
         return [mark for mark in self.marks if mark.get("name") == f"{name}_marks"]
 
-    def tooltips(self):
-        """Return what the pointer shows: the cells around the points answer to it."""
-        cells = [mark for mark in self.marks if mark.get("name") == "points_voronoi"]
-        return [item["tooltip"] for mark in cells for item in mark["items"]]
+    def descriptions(self):
+        """Return what a screen reader says of each point: the same fields as the tooltip's.
+
+        The tooltip itself needs a pointer: the tests in a browser have one.
+        """
+        return [
+            dict(field.split(": ", 1) for field in item["description"].split("; "))
+            for mark in self.named("points")
+            for item in mark["items"]
+        ]
 
     def curves(self, name):
         """Return the points of each line by what it shows; None where the line is broken."""
@@ -115,21 +129,23 @@ def test_what_is_missing_or_not_finite_breaks_the_line_and_is_never_zero():
     assert all(y > 0.05 for drawn in curves.values() for y in drawn if y is not None)
 
 
-def test_the_tooltip_says_dash_where_there_is_no_number():
+def test_a_point_says_dash_where_there_is_no_number():
     scene = Scene(loss_comparison(chart_samples.with_gaps()))
-    third = next(tip for tip in scene.tooltips() if tip["epoch"] == "3")
+    third = next(tip for tip in scene.descriptions() if tip["epoch"] == "3")
     assert third["reported loss"] == "\N{EN DASH}"
     assert third["gap (reported \N{MINUS SIGN} true)"] == "\N{EN DASH}"
     assert third["true loss"] != "\N{EN DASH}"
 
 
-def test_the_tooltip_has_all_numbers():
+def test_a_point_tells_all_numbers():
     scene = Scene(loss_comparison(ONE))
-    tip, first = scene.tooltips()[0], ONE[0]
+    tip, first = scene.descriptions()[0], ONE[0]
     assert tip["epoch"] == "1"
     assert float(tip["reported loss"]) == pytest.approx(first.reported_loss, rel=1e-4)
     assert tip["true loss"] == "0.35 ± 0.008 (95 %)"
-    assert float(tip["gap (reported \N{MINUS SIGN} true)"]) == pytest.approx(first.regularization_gap, rel=1e-4)
+    assert float(tip["gap (reported \N{MINUS SIGN} true)"]) == pytest.approx(
+        first.regularization_gap, rel=1e-4
+    )
     assert tip["· dropout"] == "0.0875 ± 0.002"
     assert "· drift" in tip
     assert "generalization gap" in tip
@@ -155,7 +171,7 @@ def test_losses_that_span_decades_are_drawn_on_a_log_scale():
     measurements = [Measurement(10.0**-k, epoch=k, reported_loss=2 * 10.0**-k) for k in range(4)]
     scene = Scene(loss_comparison(measurements))
     true = next(m for m in scene.named("lines") if "true_loss" in m["items"][0]["description"])
-    steps = [b["y"] - a["y"] for a, b in zip(true["items"], true["items"][1:], strict=False)]
+    steps = [b["y"] - a["y"] for a, b in pairwise(true["items"])]
     assert steps == pytest.approx([steps[0]] * 3)
     assert steps[0] > 0
 
@@ -197,7 +213,9 @@ def test_a_part_that_was_not_measured_has_no_bar():
 
 
 def test_penalties_stack_by_layer_and_kind():
-    for m, bars in zip(ONE, stacks(Scene(penalty_by_layer(ONE)), "penalties").values(), strict=True):
+    for m, bars in zip(
+        ONE, stacks(Scene(penalty_by_layer(ONE)), "penalties").values(), strict=True
+    ):
         sizes = sorted(high - low for low, high in bars.values())
         assert sizes == near(sorted(p.value for p in m.penalties))
 
@@ -247,7 +265,9 @@ def test_a_small_gap_is_shown_on_an_axis_that_says_it_does_not_start_at_zero():
 
 def test_the_labels_at_the_lines_ends_say_the_last_values_and_do_not_overlap():
     scene = Scene(loss_comparison(ONE))
-    texts = [i for m in scene.marks if (m.get("name") or "").startswith("label_") for i in m["items"]]
+    texts = [
+        i for m in scene.marks if (m.get("name") or "").startswith("label_") for i in m["items"]
+    ]
     last = ONE[-1]
     assert {item["text"] for item in texts} == {
         f"reported {last.reported_loss:.4g}",
@@ -256,7 +276,7 @@ def test_the_labels_at_the_lines_ends_say_the_last_values_and_do_not_overlap():
         f"true val {last.true_val_loss:.4g}",
     }
     heights = sorted(item["y"] for item in texts)
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= labels.LINE_HEIGHT * 0.9
+    assert min(b - a for a, b in pairwise(heights)) >= labels.LINE_HEIGHT * 0.9
 
 
 def test_a_label_that_would_have_to_move_far_is_left_out():
