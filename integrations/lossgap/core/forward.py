@@ -14,7 +14,6 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask
 from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from lossgap.core import backends
 from lossgap.core.feeds import Layout
@@ -22,6 +21,9 @@ from lossgap.core.inspection import overrides
 from lossgap.core.mechanisms import Switches
 from lossgap.core.penalties import COMPUTE_LOSS, Label, PenaltyRecorder, hidden, layer_path
 from lossgap.core.shapley import Setting
+
+# Keras's name for the generator that draws without a seed come from.
+_GLOBAL_SEED_GENERATOR = "global_seed_generator"
 
 # Trainable variables, each with the variable that its value is read from.
 Weights = list[tuple[Any, Any]]
@@ -236,12 +238,12 @@ def _drawing_from(generator: Any) -> Iterator[None]:
     The global one comes into being with its first draw, from Python's random state. Neither
     may happen here.
     """
-    before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
+    before = global_state.get_global_attribute(_GLOBAL_SEED_GENERATOR)
+    global_state.set_global_attribute(_GLOBAL_SEED_GENERATOR, generator)
     try:
         yield
     finally:
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, before)
+        global_state.set_global_attribute(_GLOBAL_SEED_GENERATOR, before)
 
 
 @contextmanager

@@ -104,9 +104,9 @@ def _weight_penalties(variable: Any) -> Iterator[tuple[str, Any]]:
     if type(regularizer) in (regularizers.L1, regularizers.L2, regularizers.L1L2):
         l1, l2 = getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
         if l1:
-            yield L1, l1 * ops.sum(ops.abs(weights))
+            yield L1, ops.cast(l1, weights.dtype) * ops.sum(ops.abs(weights))
         if l2:
-            yield L2, l2 * ops.sum(ops.square(weights))
+            yield L2, ops.cast(l2, weights.dtype) * ops.sum(ops.square(weights))
     elif isinstance(regularizer, regularizers.OrthogonalRegularizer):
         yield ORTHOGONAL, _total(regularizer(weights))
     else:

@@ -12,9 +12,10 @@ from lossgap.core.feeds.batches import Batch, chunked
 class Reservoir:
     """Keeps batches of a stream: all of them while they fit, and a uniform sample beyond.
 
-    Every batch draws a random key, and those with the smallest keys are kept, as many as
-    fit. So at any time each batch of the stream so far has the same chance of being among
-    the kept ones, whatever the length of the stream.
+    Every batch draws a random key, and those with the smallest keys are kept: as many as
+    would fit if they were the largest ones of the stream. So their number doesn't depend on
+    the keys, and at any time each batch of the stream so far has the same chance of being
+    among the kept ones, whatever its size and the length of the stream.
 
     References:
         J. S. Vitter, "Random sampling with a reservoir", ACM Transactions on Mathematical
@@ -37,7 +38,9 @@ class Reservoir:
         """Forget the stream. The keys go on, so that each stream gets a sample of its own."""
         self._heap: list[tuple[float, int, Batch]] = []  # largest key first: keys are negated
         self._arrivals = count()
-        self._n_bytes = 0
+        self._largest: list[int] = []  # sizes of the largest batches that fit together
+        self._n_bytes = 0  # their sum, which those that are kept don't exceed
+        self._overflowed = False
         self.n_batches = 0
         self.n_samples = 0
 
@@ -46,9 +49,21 @@ class Reservoir:
         self.n_batches += 1
         self.n_samples += batch.n_samples
         heapq.heappush(self._heap, (-self._rng.random(), next(self._arrivals), batch))
-        self._n_bytes += batch.n_bytes
-        while self._n_bytes > self._max_bytes and len(self._heap) > 1:
-            self._n_bytes -= heapq.heappop(self._heap)[2].n_bytes
+        capacity = self._capacity_with(batch.n_bytes)
+        while len(self._heap) > capacity:
+            heapq.heappop(self._heap)
+
+    def _capacity_with(self, n_bytes: int) -> int:
+        """Return how many batches fit whichever they are, with one more in the stream."""
+        if self._overflowed:  # one in, one out: what once didn't fit never does
+            self._n_bytes += n_bytes - heapq.heappushpop(self._largest, n_bytes)
+        else:
+            self._n_bytes += n_bytes
+            heapq.heappush(self._largest, n_bytes)
+        while self._n_bytes > self._max_bytes and len(self._largest) > 1:
+            self._n_bytes -= heapq.heappop(self._largest)
+            self._overflowed = True
+        return len(self._largest)
 
     @property
     def is_complete(self) -> bool:
