@@ -43,6 +43,11 @@ main()
 """
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def run_without(hidden, *arguments, **variables):
     program = HIDING.format(hidden=hidden, arguments=arguments)
     return subprocess.run(
@@ -181,10 +186,11 @@ def without_costs(output):
 
 
 @pytest.fixture(scope="module")
-def piped():
+def piped(tmp_path_factory):
     """Return the streams of the installed program, both of them piped."""
     process = subprocess.run(
         [PROGRAM, "demo", "--epochs", "2"],
+        cwd=tmp_path_factory.mktemp("demo"),
         env=ENVIRONMENT | {"COLUMNS": "80"},
         capture_output=True,
         encoding="utf-8",

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 # LOSSGAP_UPDATE_GOLDEN=1 writes them anew: look at the difference before you keep it.
 UPDATE = os.environ.get("LOSSGAP_UPDATE_GOLDEN") == "1"
+# Vega-Lite's own schema, version 5.20.1 (BSD-3-Clause).
 SCHEMA = json.loads(gzip.decompress((HERE / "vega-lite-v5.20.1-schema.json.gz").read_bytes()))
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
@@ -64,8 +65,8 @@ def test_a_panel_is_a_layered_single_view_of_vega_lite_5(make):
 
 
 @pytest.mark.parametrize("make", list(all_specs()))
-# The oldest is the nearest to what W&B draws with, the newest what notebooks have.
-@pytest.mark.parametrize("version", ["5.8", "5.20", "5.21", "6.4"])
+# The oldest is the nearest to what W&B draws with.
+@pytest.mark.parametrize("version", ["5.8", "5.14", "5.20", "5.21"])
 def test_every_version_of_vega_lite_compiles_a_panel(make, version):
     compiled = vl_convert.vegalite_to_vega(json.dumps(make()), vl_version=version)
     assert compiled["marks"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lossgap.commands.demo import demo
+from lossgap.commands.report import report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,5 +41,9 @@ def lossgap(
 
 
 app.command(epilog="Examples: lossgap demo, and shorter: lossgap demo --epochs 5 --seed 7")(demo)
+app.command(
+    epilog="Examples: lossgap report runs.jsonl -o page.html --open, and with pictures for print: "
+    "lossgap report runs.jsonl --png pictures --dpi 300 --gif plot.gif"
+)(report)
 
 __all__ = ["app"]

@@ -1,6 +1,7 @@
 """The command ``lossgap demo``: three small models, and what their training loss really is."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from lossgap.commands import digits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lossgap.core.measurement import Measurement
     from lossgap.core.summary import Summary
 
 _LARGEST_SEED = 2**32 - 1
@@ -20,6 +24,12 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, max=_LARGEST_SEED, help="Seed of weights, order and masks.")
     ] = 0,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The page to write; its measurements go beside it, as *.jsonl."
+        ),
+    ] = Path("lossgap-demo.html"),
 ) -> None:
     """Train three small models on scikit-learn's digits and show their true loss.
 
@@ -28,9 +38,14 @@ def demo(
     """
     digits.prepare()
     console = Console()
+    measured = {}
     for number, example in enumerate(digits.EXAMPLES, start=1):
         title = f"{number}. {example.title}"
-        _show(title, _train(title, example.build, epochs, seed), console)
+        summary = _train(title, example.build, epochs, seed)
+        _show(title, summary, console)
+        measured[example.title] = summary.measurements
+    _write(output, measured)
+    typer.echo(f"Report: {output}")
 
 
 def _train(title: str, build: Callable[[], Any], epochs: int, seed: int) -> "Summary":
@@ -57,6 +72,14 @@ def _train(title: str, build: Callable[[], Any], epochs: int, seed: int) -> "Sum
             true_loss=callback,
         )
     return callback.summary()
+
+
+def _write(output: Path, measured: "Mapping[str, tuple[Measurement, ...]]") -> None:
+    from lossgap.charts import Run, write_measurements, write_report
+
+    runs = [Run(title, measurements) for title, measurements in measured.items()]
+    write_measurements(output.with_suffix(".jsonl"), runs)
+    write_report(output, runs, title="lossgap demo: three models, three causes")
 
 
 def _show(title: str, summary: "Summary", console: Console) -> None:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossgap.errors import DataError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lossgap.charts.frames import Run
     from lossgap.charts.render import Theme
 
 
@@ -38,25 +43,52 @@ def report(
         float, typer.Option("--dpi", min=1, max=720, help="Dots per inch of PNG pictures.")
     ] = 144,
     dark: Annotated[bool, typer.Option("--dark", help="Draw pictures for dark pages.")] = False,
+    run: Annotated[
+        str, typer.Option("--run", metavar="TEXT", help="Only runs with this text in their name.")
+    ] = "",
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "True loss report",
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write one self-contained page about one or many runs: verdict, panels, table, method."""
+    runs = _chosen(places, run)
+    theme: Theme = "dark" if dark else "light"
+    for path in _written(runs, output, title, png=png, svg=svg, gif=gif, dpi=dpi, theme=theme):
+        typer.echo(str(path))
+    if show:
+        webbrowser.open(output.resolve().as_uri())
+
+
+def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
+
+    found = [run for place in places for run in readers.read(place)]
+    runs = [run for run in found if text in run.name]
+    if not runs:
+        names = ", ".join(repr(run.name) for run in found[:10])
+        raise DataError(f"No run has {text!r} in its name. Some of those there are: {names}.")
+    return runs
+
+
+def _written(
+    runs: "list[Run]",
+    output: Path,
+    title: str,
+    *,
+    png: Path | None,
+    svg: Path | None,
+    gif: Path | None,
+    dpi: float,
+    theme: "Theme",
+) -> "Iterator[Path]":
+    """Write what is asked for, and yield each path once its file is there."""
     from lossgap.charts.gif import write_gif
     from lossgap.charts.pictures import write_png, write_svg
     from lossgap.charts.report import write_report
 
-    runs = [run for place in places for run in readers.read(place)]
-    theme: Theme = "dark" if dark else "light"
-    written = [write_report(output, runs, title=title)]
+    yield write_report(output, runs, title=title)
     if png is not None:
-        written += write_png(png, runs, dpi=dpi, theme=theme)
+        yield from write_png(png, runs, dpi=dpi, theme=theme)
     if svg is not None:
-        written += write_svg(svg, runs, theme=theme)
+        yield from write_svg(svg, runs, theme=theme)
     if gif is not None:
-        written.append(write_gif(gif, runs[0], theme=theme))
-    for path in written:
-        typer.echo(str(path))
-    if show:
-        webbrowser.open(output.resolve().as_uri())
+        yield write_gif(gif, runs[0], theme=theme)
