@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import lossgap
@@ -65,6 +66,81 @@ def test_sample_weights_of_the_fit_count_when_the_same_data_are_given():
         )
         true = [m.true_loss for m in callback.measurements]
         np.testing.assert_allclose(true, reference.losses, rtol=2e-6)
+
+
+def test_weights_given_with_the_whole_set_count_on_the_training_part():
+    x, y = regression()
+    weights = np.linspace(0.1, 3.0, len(x))
+    callback = lossgap.TrueLoss(x, y, sample_weight=weights)
+    reference = Snapshot(x[:56], y[:56], weights[:56])
+    linear().fit(
+        x,
+        y,
+        sample_weight=weights,
+        validation_split=0.2,
+        verbose=0,
+        callbacks=[callback, reference],
+    )
+    assert callback.measurements[0].n_samples == 56
+    assert callback.measurements[0].true_loss == pytest.approx(reference.losses[0], rel=2e-6)
+
+
+def test_targets_that_differ_in_one_sample_are_measured_as_given():
+    x, y = regression()
+    clean = y.copy()
+    clean[41] += 100.0
+    callback = lossgap.TrueLoss(x, clean)
+    reference = Snapshot(x, clean)
+    linear().fit(x, y, verbose=0, callbacks=[callback, reference])
+    assert callback.measurements[0].true_loss == pytest.approx(reference.losses[0], rel=2e-6)
+
+
+def test_missing_values_dont_hide_that_the_data_are_the_same():
+    x, y = regression()
+    y[0] = np.nan
+    callback = lossgap.TrueLoss(x, y)
+    with pytest.warns(lossgap.LossgapWarning, match="true_loss is nan"):
+        linear().fit(x, y, validation_split=0.2, verbose=0, callbacks=[callback])
+    assert callback.measurements[0].n_samples == 56
+
+
+def test_true_val_loss_is_not_lost_beside_a_penalty_that_dwarfs_it():
+    x, y = regression()
+    model, callback = linear(l2=1e6), lossgap.TrueLoss()
+    model.optimizer.learning_rate = 1e-9
+    model.fit(x, y, validation_split=0.2, verbose=0, callbacks=[callback])
+    measured = callback.measurements[0]
+    assert measured.val_loss > 1e4 * measured.true_val_loss
+    assert measured.true_val_loss == pytest.approx(mse(model, x[56:], y[56:]), rel=2e-6)
+
+
+def test_ragged_arrays_are_measured_as_ragged():
+    values = np.arange(120, dtype="float32")
+    x = tf.RaggedTensor.from_row_lengths(values, [3, 1] * 30)
+    y = np.linspace(0, 1, 60).astype("float32")[:, None]
+
+    class Mean(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(1)
+
+        def call(self, x):
+            return self.out(tf.reduce_mean(x, axis=1)[:, None] / 60.0)
+
+    model, callback = Mean(), lossgap.TrueLoss()
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    means = tf.reduce_mean(x, axis=1).numpy()[:, None] / 60.0
+    outputs = means @ model.out.kernel.numpy() + model.out.bias.numpy()
+    expected = np.mean((outputs - y) ** 2)
+    assert callback.measurements[0].true_loss == pytest.approx(expected, rel=2e-6)
+
+
+def test_sparse_arrays_are_refused_before_the_training():
+    x, y = regression()
+    sparse = tf.sparse.from_dense(x)
+    with pytest.raises(DataError, match=r"Sparse arrays.*tf\.sparse\.to_dense"):
+        linear().fit(sparse, y, verbose=0, callbacks=[lossgap.TrueLoss()])
 
 
 def test_separate_data_are_measured_as_given():

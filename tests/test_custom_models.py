@@ -10,7 +10,7 @@ from keras import layers, ops
 
 import lossgap
 from lossgap.errors import UnsupportedModelError
-from small import linear, mse, regression
+from small import assert_same_state, linear, mse, regression, state
 
 
 def build(kind, **compiling):
@@ -43,13 +43,32 @@ class Silent(OwnTrainStep):
 
 
 class OwnTestStep(keras.Model):
-    """Validates with ten times the loss."""
+    """Validates like Keras, step by step."""
 
     def test_step(self, data):
         x, y = data
-        loss = 10.0 * self.compute_loss(x=x, y=y, y_pred=self(x, training=False))
+        loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=False), training=False)
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         return {"loss": self._loss_tracker.result()}
+
+
+class Scaling(keras.Model):
+    """Scales its data in its steps, where no one else sees it."""
+
+    def train_step(self, data):
+        x, y = data
+        return super().train_step((x / 10.0, y))
+
+    def test_step(self, data):
+        x, y = data
+        return super().test_step((x / 10.0, y))
+
+
+class SelfSupervised(keras.Model):
+    """Makes its targets in its step."""
+
+    def train_step(self, data):
+        return super().train_step((data, ops.sum(data, axis=-1, keepdims=True)))
 
 
 class WithSuper(keras.Model):
@@ -83,7 +102,8 @@ def squared_kernel(model):
 def test_a_train_step_of_ones_own_is_measured_by_the_compiled_loss():
     x, y = regression()
     model, callback = build(OwnTrainStep, loss="mse"), lossgap.TrueLoss()
-    model.fit(x, y, validation_split=0.2, verbose=0, callbacks=[callback])
+    with pytest.warns(lossgap.LossgapWarning, match=r"OwnTrainStep\.train_step.*'drift'"):
+        model.fit(x, y, validation_split=0.2, verbose=0, callbacks=[callback])
     measured = callback.measurements[0]
     assert measured.true_loss == pytest.approx(mse(model, x[:56], y[:56]), rel=2e-6)
     assert measured.true_val_loss == pytest.approx(mse(model, x[56:], y[56:]), rel=2e-6)
@@ -92,7 +112,10 @@ def test_a_train_step_of_ones_own_is_measured_by_the_compiled_loss():
 def test_a_train_step_that_reports_no_loss_leaves_the_gap_out_and_says_so():
     x, y = regression()
     model, callback = build(Silent, loss="mse"), lossgap.TrueLoss()
-    with pytest.warns(lossgap.LossgapWarning, match="no 'loss', so there is no gap"):
+    with (
+        pytest.warns(lossgap.LossgapWarning, match=r"Silent\.train_step is the model's own"),
+        pytest.warns(lossgap.LossgapWarning, match="no 'loss', so there is no gap"),
+    ):
         history = model.fit(x, y, epochs=2, verbose=0, callbacks=[callback])
     assert callback.measurements[0].regularization_gap is None
     assert "drift" not in callback.measurements[0].parts
@@ -100,13 +123,37 @@ def test_a_train_step_that_reports_no_loss_leaves_the_gap_out_and_says_so():
     assert history.history["true_loss"][-1] == pytest.approx(mse(model, x, y), rel=2e-6)
 
 
-def test_a_test_step_of_ones_own_doesnt_reach_the_true_validation_loss():
+def test_a_test_step_of_ones_own_is_measured_on_the_validation_data():
     x, y = regression()
     model, callback = build(OwnTestStep, loss="mse"), lossgap.TrueLoss()
     model.fit(x, y, validation_split=0.2, verbose=0, callbacks=[callback])
     measured = callback.measurements[0]
+    assert measured.true_loss == pytest.approx(mse(model, x[:56], y[:56]), rel=2e-6)
     assert measured.true_val_loss == pytest.approx(mse(model, x[56:], y[56:]), rel=2e-6)
-    assert measured.val_loss > 5 * measured.true_val_loss
+
+
+def test_a_test_step_that_changes_the_data_is_refused_and_named():
+    x, y = regression()
+    model, callback = build(Scaling, loss="mse"), lossgap.TrueLoss()
+    with (
+        pytest.warns(lossgap.LossgapWarning, match=r"Scaling\.train_step is the model's own"),
+        pytest.warns(lossgap.LossgapWarning, match=r"Scaling\.test_step reports a loss of"),
+    ):
+        history = model.fit(x, y, verbose=0, callbacks=[callback])
+    assert "true_loss" not in history.history
+    with pytest.raises(UnsupportedModelError, match=r"Scaling\.call or Scaling\.compute_loss"):
+        lossgap.measure(model, x, y)
+
+
+def test_a_train_step_that_makes_its_targets_is_named_in_the_refusal():
+    x, _ = regression()
+    model, callback = build(SelfSupervised, loss="mse"), lossgap.TrueLoss()
+    with (
+        pytest.warns(lossgap.LossgapWarning, match=r"train_step is the model's own"),
+        pytest.warns(lossgap.LossgapWarning, match="Its train_step may make the targets"),
+    ):
+        history = model.fit(x, verbose=0, callbacks=[callback])
+    assert list(history.history) == ["loss"]
 
 
 @pytest.mark.parametrize("kind", [WithSuper, WithoutPenalties, WithPenalties])
@@ -135,6 +182,19 @@ def test_a_compute_loss_of_ones_own_is_measured_without_its_penalties(kind):
         assert "penalty" not in measured.parts
     kinds = {WithSuper: ["l2"], WithoutPenalties: [], WithPenalties: ["compute_loss"]}[kind]
     assert [penalty.kind for penalty in measured.penalties] == kinds
+
+
+def test_a_model_with_nothing_but_add_loss_is_refused():
+    class Active(layers.Layer):
+        def call(self, x):
+            self.add_loss(ops.mean(x**2))
+            return x
+
+    model = keras.Sequential([layers.Input((4,)), Active()])
+    model.compile("sgd")
+    x, y = regression()
+    with pytest.raises(UnsupportedModelError, match="penalties from add_loss"):
+        lossgap.measure(model, x, y)
 
 
 @pytest.mark.parametrize("kind", [OwnTrainStep, OwnTestStep])
@@ -354,3 +414,147 @@ def test_a_model_that_runs_eagerly_is_measured_eagerly():
     measured = callback.measurements[0]
     assert measured.true_loss == pytest.approx(np.mean((outputs - y) ** 2), rel=2e-6)
     assert set(measured.parts) == {"penalty", "dropout", "drift"}
+
+
+class Compiled(layers.Layer):
+    """Runs its sublayers in a tf.function of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = layers.BatchNormalization()
+        self.dropout = layers.Dropout(0.5, seed=1)
+        self.out = layers.Dense(1)
+
+    @tf.function
+    def call(self, x, training=False):
+        return self.out(self.dropout(self.norm(x, training=training), training=training))
+
+
+def test_a_layer_with_a_graph_of_its_own_trains_and_predicts_as_without_a_measurement():
+    x, y = regression(n=60)
+    results = []
+    for callbacks in ([], [callback := lossgap.TrueLoss()]):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([layers.Dense(8), Compiled()])
+        model.compile("adam", "mse")
+        options = {"validation_data": (x, y), "validation_freq": 2, "batch_size": 16}
+        history = model.fit(x, y, epochs=3, verbose=0, callbacks=callbacks, **options)
+        model.predict(x, verbose=0)
+        results.append((history.history["loss"], history.history["val_loss"], state(model)))
+    assert results[0][:2] == results[1][:2]
+    assert_same_state(results[0][2], results[1][2])
+    # In NumPy from the weights: Keras's own predict() gives another number for such a layer.
+    dense, inner = model.layers
+    gamma, beta, mean, variance = inner.norm.get_weights()
+    hidden = x @ dense.kernel.numpy() + dense.bias.numpy()
+    hidden = gamma * (hidden - mean) / np.sqrt(variance + inner.norm.epsilon) + beta
+    expected = np.mean((hidden @ inner.out.kernel.numpy() + inner.out.bias.numpy() - y) ** 2)
+    assert callback.measurements[-1].true_loss == pytest.approx(expected, rel=2e-6)
+    assert {"dropout", "batch_norm"} <= set(callback.measurements[-1].parts)
+
+
+class Counting(layers.Layer):
+    """Keeps a state that isn't Keras's."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = tf.Variable(0.0, trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            self.calls.assign_add(1.0)
+        return x + 0.01 * self.calls
+
+
+class Drawing(layers.Layer):
+    """Draws from a generator of TensorFlow's."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = tf.random.Generator.from_seed(1)
+
+    def call(self, x, training=None):
+        return x + self.generator.normal(tf.shape(x)) if training else x
+
+
+@pytest.mark.parametrize("kind", [Counting, Drawing])
+def test_a_state_of_tensorflows_own_is_left_alone_and_the_parts_are_refused(kind):
+    x, y = regression()
+    states = []
+    for measured in (False, True):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([kind(), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        if measured:
+            with pytest.warns(lossgap.LossgapWarning, match="writes to a state of TensorFlow"):
+                model.fit(x, y, epochs=2, verbose=0, callbacks=[lossgap.TrueLoss()])
+        else:
+            model.fit(x, y, epochs=2, verbose=0)
+        states.append(state(model))
+    assert_same_state(*states)
+
+
+def test_draws_of_an_eager_model_dont_move_the_shared_random_states():
+    class Noisy(layers.Layer):
+        def call(self, x, training=None):
+            if not training:
+                return x
+            noise = tf.random.normal(tf.shape(x)) + np.random.normal()  # noqa: NPY002
+            return x + noise
+
+    x, y = regression()
+    losses = []
+    for callbacks in ([], [lossgap.TrueLoss()]):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([layers.Input((4,)), Noisy(), layers.Dense(1)])
+        model.compile("sgd", "mse", run_eagerly=True)
+        losses.append(model.fit(x, y, epochs=3, verbose=0, callbacks=callbacks).history["loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("kind", ["pinned to training", "centred on the batch"])
+def test_a_model_that_looks_at_the_whole_batch_keeps_the_training_batch_size(kind):
+    class Batchwise(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.out = layers.BatchNormalization(), layers.Dense(1)
+
+        def call(self, x):
+            if kind == "pinned to training":
+                return self.out(self.norm(x, training=True))
+            return self.out(x - ops.mean(x, axis=0) + 0.0 * self.norm(x))
+
+    x, y = regression(n=64)
+    model, callback = Batchwise(), lossgap.TrueLoss()
+    model.compile("sgd", "mse")
+    model.fit(x, y, batch_size=8, verbose=0, callbacks=[callback])
+    assert callback.measurements[0].true_loss == pytest.approx(
+        model.evaluate(x, y, batch_size=8, verbose=0), rel=2e-6
+    )
+
+
+def test_a_metric_that_no_pass_updates_is_absent():
+    class Tracking(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(1)
+            self.norm = keras.metrics.Mean("norm")
+
+        def call(self, x, training=None):
+            if training:
+                self.norm.update_state(ops.mean(x**2))
+            return self.out(x)
+
+    x, y = regression()
+    model, callback = Tracking(), lossgap.TrueLoss()
+    model.compile("sgd", "mse", metrics=["mae"])
+    history = model.fit(x, y, verbose=0, callbacks=[callback])
+    assert history.history["norm"][0] > 0
+    assert set(callback.measurements[0].metrics) == {"mae"}
+
+
+def test_a_loss_that_isnt_reduced_is_measured_by_its_mean():
+    x, y = regression()
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction=None))
+    assert lossgap.measure(model, x, y).true_loss == pytest.approx(mse(model, x, y), rel=2e-6)

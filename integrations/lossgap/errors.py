@@ -5,6 +5,8 @@ caller would expect, so that both ``except LossgapError`` and ``except ValueErro
 work.
 """
 
+import re
+
 
 class LossgapError(Exception):
     """Root of all errors that lossgap raises."""
@@ -32,3 +34,10 @@ class MissingDependencyError(LossgapError, ImportError):
 
 class LossgapWarning(UserWarning):
     """A number is absent or needs care; training goes on."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, without terminal colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__

@@ -15,7 +15,13 @@ from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
 from lossgap.core.meter import Meter, Options
 from lossgap.core.summary import Summary, summarize
-from lossgap.errors import DataError, InvalidArgumentError, LossgapWarning
+from lossgap.errors import (
+    DataError,
+    InvalidArgumentError,
+    LossgapError,
+    LossgapWarning,
+    first_line,
+)
 
 UNITS = ("epoch", "step")
 
@@ -141,6 +147,12 @@ class TrueLoss(keras.callbacks.Callback):
             seed=self._options.seed,
         )
         self._check_place()
+        if inspection.overrides(self.model, "train_step"):
+            self._warn(
+                "train_step",
+                f"{type(self.model).__name__}.train_step is the model's own. What it reports is "
+                "set against the compiled loss; whatever else it adds is in the part 'drift'.",
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Begin to keep the batches of the epoch, where they are kept as they pass."""
@@ -178,7 +190,7 @@ class TrueLoss(keras.callbacks.Callback):
             self._warn(
                 "failed",
                 f"epoch {epoch + 1} could not be measured, and this training goes on without "
-                f"the true loss. {type(error).__name__}: {error}",
+                f"the true loss. {_reason(error)}",
             )
             return None
         self.measurements.append(measurement)
@@ -189,15 +201,19 @@ class TrueLoss(keras.callbacks.Callback):
         """Print the verdict, unless the fit is silent, and let go of the data."""
         del logs
         self.fit_seconds = time.perf_counter() - self._began
-        self._call = self._feeds = self._meter = None
+        self.let_go()
         if self.measurements and (self.params or {}).get("verbose"):
             io_utils.print_msg(str(self.summary()))
+
+    def let_go(self) -> None:
+        """Let go of the data and the compiled passes; the measurements stay."""
+        self._call = self._feeds = self._meter = None
 
     def _measure(self, epoch: int, logs: dict[str, Any]) -> Measurement:
         if self._meter is None:
             self._meter = self._build_meter()
         optimizer = self.model.optimizer
-        step = None if optimizer is None else int(optimizer.iterations)
+        step = None if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
         measurement = self._meter.measure(
             logs, epoch=epoch, step=step, validate=keys.VAL_LOSS in logs
         )
@@ -239,8 +255,9 @@ class TrueLoss(keras.callbacks.Callback):
         if measurement.val_loss is not None and measurement.true_val_loss is None:
             self._warn(
                 "validation",
-                f"{when}: no true_val_loss, because the penalties in val_loss depend on the "
-                "data. Pass validation_data as arrays to fit.",
+                f"{when}: no true_val_loss. The model has a test_step of its own, or penalties "
+                "that depend on the data or dwarf the loss: it takes a pass over the validation "
+                "data, and these can't be read twice. Pass validation_data as arrays to fit.",
             )
 
     def _warn(self, topic: str, text: str) -> None:
@@ -257,6 +274,16 @@ def _losses(measurement: Measurement) -> Iterator[tuple[str, float | None]]:
             yield f"the part {name!r} of the gap", part.value
     yield "the reported loss", measurement.reported_loss
     yield keys.VAL_LOSS, measurement.val_loss
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line what failed; our own errors say the way out themselves."""
+    if isinstance(error, LossgapError):
+        return str(error)
+    return (
+        f"{type(error).__name__}: {first_line(error)} To see all of it, call "
+        "lossgap.measure(model, x, y) on a few samples."
+    )
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -107,6 +107,10 @@ class Decomposition:
             _NONE: self._loop(_NONE, record=True),
             everything: self._loop(everything, record=True),
         }
+        if self._model.run_eagerly:  # without a trace, it takes a run to record
+            self._loops = loops
+            for setting in loops:
+                self._once(setting)
         self._players = self._switches.candidates
         if set(self._players) != everything:  # some layers are pinned to one mode
             loops = {_NONE: loops[_NONE], frozenset(self._players): loops[everything]}

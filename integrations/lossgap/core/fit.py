@@ -48,33 +48,42 @@ def fit(model: Any, *args: Any, true_loss: TrueLoss | None = None, **kwargs: Any
         signature = inspect.signature(partial(keras.Model.fit, model))
     bound = signature.bind(*args, **kwargs)
     callbacks = bound.arguments.get("callbacks")
-    with _put_first(true_loss, callbacks) as ordered:
+    first = _first(true_loss, callbacks)
+    with _put_first(first, callbacks) as ordered:
         bound.arguments["callbacks"] = ordered
-        return model.fit(*bound.args, **bound.kwargs)
-
-
-@contextmanager
-def _put_first(true_loss: TrueLoss | None, callbacks: Any) -> Iterator[Any]:
-    """Yield the callbacks with the measurement in front; the user's own list stays as it is."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        before = callbacks.callbacks
-        callbacks.callbacks = _ordered(true_loss, before)
-        first = callbacks.callbacks[0]
-        first.set_model(callbacks.model)
-        first.set_params(callbacks.params)
         try:
-            yield callbacks
-        finally:
-            callbacks.callbacks = before
-    else:
-        yield _ordered(true_loss, keras.tree.flatten(callbacks) if callbacks else [])
+            return model.fit(*bound.args, **bound.kwargs)
+        finally:  # Keras calls no callback when a fit ends with an exception
+            first.let_go()
 
 
-def _ordered(true_loss: TrueLoss | None, callbacks: list[Any]) -> list[Any]:
-    present = [callback for callback in callbacks if isinstance(callback, TrueLoss)]
+def _listed(callbacks: Any) -> list[Any]:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return list(keras.tree.flatten(callbacks)) if callbacks else []
+
+
+def _first(true_loss: TrueLoss | None, callbacks: Any) -> TrueLoss:
+    present = [callback for callback in _listed(callbacks) if isinstance(callback, TrueLoss)]
     if true_loss is not None and any(callback is not true_loss for callback in present):
         raise InvalidArgumentError(
             "Received a TrueLoss among `callbacks` and another one as `true_loss`. Pass one."
         )
-    first = true_loss or next(iter(present), None) or TrueLoss()
-    return [first, *(callback for callback in callbacks if callback is not first)]
+    return true_loss or next(iter(present), None) or TrueLoss()
+
+
+@contextmanager
+def _put_first(first: TrueLoss, callbacks: Any) -> Iterator[Any]:
+    """Yield the callbacks with the measurement in front; the user's own list stays as it is."""
+    ordered = [first, *(callback for callback in _listed(callbacks) if callback is not first)]
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        yield ordered
+        return
+    before = callbacks.callbacks
+    callbacks.callbacks = ordered
+    first.set_model(callbacks.model)
+    first.set_params(callbacks.params)
+    try:
+        yield callbacks
+    finally:
+        callbacks.callbacks = before

@@ -96,9 +96,48 @@ class Evaluation:
         mapping = list(zip(self._carried, state, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             results = self._model.get_metrics_result()
+        idle = self._idle_metrics(state) | {"loss"}
         return {
-            name: ops.convert_to_numpy(value) for name, value in results.items() if name != "loss"
+            name: ops.convert_to_numpy(value) for name, value in results.items() if name not in idle
         }
+
+    def _idle_metrics(self, state: list[Any]) -> set[str]:
+        """Name the model's own trackers that no batch has updated, and so hold no result.
+
+        A ``train_step`` or a layer in training mode may be the only place that updates them.
+        """
+        fresh, final = (
+            dict(zip(map(id, self._carried), values, strict=True))
+            for values in (self.initial_state(), state)
+        )
+
+        def moved(variable: Any) -> bool:
+            values = (fresh[id(variable)], final[id(variable)])
+            return not np.array_equal(*(ops.convert_to_numpy(ops.copy(v)) for v in values))
+
+        compiled = self._model._compile_metrics
+        return {
+            metric.name
+            for metric in self._model.metrics
+            if metric is not compiled and not any(moved(v) for v in metric.variables)
+        }
+
+    def test_step_loss(self, leaves: list[Any], state: list[Any]) -> Any:
+        """Return the loss that the model's own ``test_step`` reports for one batch.
+
+        ``None`` where it reports none.
+        """
+        x, y, sample_weight, _ = self._layout.pack(leaves)
+        mapping = [*_values(self._weights), *zip(self._carried, state, strict=True)]
+        with (
+            keras.StatelessScope(state_mapping=mapping),
+            _losses_kept(self._model),
+            _drawing_from(self._generator),
+        ):
+            self._model.reset_metrics()
+            data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+            logs = self._model.test_step(data)
+        return logs.get("loss") if isinstance(logs, dict) else None
 
 
 class Switched:
@@ -186,9 +225,11 @@ def _call(model: Any, x: Any, *, training: bool) -> Any:
 
 
 def _loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
-    return model._compute_loss(
+    """Return the loss of a batch; the mean of one that isn't reduced, as Keras reports it."""
+    loss = model._compute_loss(
         x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
     )
+    return ops.mean(loss) if len(loss.shape) else loss
 
 
 def _n_samples(x: Any) -> Any:

@@ -46,6 +46,12 @@ def check(model: Any) -> None:
     if model._compile_loss is None and not overrides(model, "compute_loss"):
         steps = [m for m in ("train_step", "test_step") if overrides(model, m)]
         where = f", and computes its own in {name}.{' and '.join(steps)}" if steps else ""
+        if not steps:
+            raise UnsupportedModelError(
+                f"The model {model.name!r} is compiled without a loss: all it minimizes are "
+                "penalties from add_loss or regularizers, which are no loss on the data. Pass the "
+                "loss on the data to model.compile(loss=...)."
+            )
         raise UnsupportedModelError(
             f"The model {model.name!r} is compiled without a loss{where}; its loss on the "
             f"data can't be told from the rest. Pass it to model.compile(loss=...), or "

@@ -97,7 +97,7 @@ def _feed(
     batch_size: int | None,
     seed: int,
 ) -> Feed:
-    if can_read(*data):
+    if can_read(data[0]):
         return ArrayFeed(*data, class_weight=class_weight, batch_size=batch_size)
     if class_weight is not None or any(item is not None for item in data[1:]):
         raise DataError(

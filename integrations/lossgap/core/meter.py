@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lossgap.core import inspection, keys
+from lossgap.core import inspection, keys, random_states
 from lossgap.core.decomposition import Decomposition, Shares
 from lossgap.core.evaluator import Evaluated, Evaluator
 from lossgap.core.feeds.choose import Feeds
@@ -19,6 +20,8 @@ from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
 # Two passes over the same samples in batches of different sizes differ by rounding alone.
 _ROUNDING = 1e-6
+# A loss this many times smaller than the sum it is part of has too few digits left in float32.
+_CANCELLING = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,13 @@ class Meter:
             step: Optimizer steps so far.
             validate: Whether to look for the true validation loss too.
         """
+        # Where threads of a pipeline run, putting states back would repeat their draws.
+        with nullcontext() if self._feeds.pass_by else random_states.kept():
+            return self._measured(logs, epoch, step, validate=validate)
+
+    def _measured(
+        self, logs: Mapping[str, Any], epoch: int | None, step: int | None, *, validate: bool
+    ) -> Measurement:
         begin, compiled = time.perf_counter(), self._compile_seconds
         evaluated = self._evaluator.run()
         fed = self._fed.run() if self._fed else evaluated
@@ -124,14 +134,17 @@ class Meter:
         """Return the validation loss without the penalties.
 
         Penalties on the weights alone are the same on any data: they are subtracted. Where
-        a penalty depends on the data, or the model has a ``test_step`` of its own, the data
-        loss is computed on the validation data. Without these it is absent.
+        a penalty depends on the data or dwarfs the loss, or the model has a ``test_step`` of
+        its own, the data loss is computed on the validation data. Without these it is absent.
         """
         by_subtraction = not inspection.overrides(self._model, "test_step") and not any(
             kind in _DATA_DEPENDENT for _, kind in evaluated.penalties
         )
         if val_loss is not None and by_subtraction:
-            return val_loss - evaluated.penalty
+            difference = val_loss - evaluated.penalty
+            # Keras's float32 has lost the digits of a small loss beside a large penalty.
+            if abs(val_loss) <= _CANCELLING * abs(difference) or not math.isfinite(difference):
+                return difference
         if self._validation is None:
             feed = self._feeds.validation()
             if feed is None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from lossgap.core import keys
 
+# Names of Keras's own metrics that look like ours.
+_OF_KERAS = ("true_positives", "true_negatives")
 _LOSSES = (keys.TRUE_LOSS, keys.TRUE_VAL_LOSS, keys.REGULARIZATION_GAP)
 
 
@@ -18,7 +20,8 @@ def monitoring(callbacks: Iterable[Any]) -> Iterator[tuple[Any, str]]:
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and (
-            monitor in _LOSSES or monitor.startswith(keys.TRUE_PREFIX)
+            monitor in _LOSSES
+            or (monitor.startswith(keys.TRUE_PREFIX) and not monitor.startswith(_OF_KERAS))
         ):
             yield callback, monitor
 

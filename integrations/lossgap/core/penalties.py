@@ -103,15 +103,22 @@ def _weight_penalties(variable: Any) -> Iterator[tuple[str, Any]]:
     weights = ops.convert_to_tensor(variable)
     if type(regularizer) in (regularizers.L1, regularizers.L2, regularizers.L1L2):
         l1, l2 = getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
-        if l1:
+        if not _is_zero(l1):
             yield L1, ops.cast(l1, weights.dtype) * ops.sum(ops.abs(weights))
-        if l2:
+        if not _is_zero(l2):
             yield L2, ops.cast(l2, weights.dtype) * ops.sum(ops.square(weights))
     elif isinstance(regularizer, regularizers.OrthogonalRegularizer):
         yield ORTHOGONAL, _total(regularizer(weights))
     else:
         name = getattr(regularizer, "__name__", type(regularizer).__name__)
         yield name, _total(regularizer(weights))
+
+
+def _is_zero(strength: Any) -> bool:
+    try:
+        return float(strength) == 0.0
+    except TypeError:  # a variable, which may be anything later
+        return False
 
 
 def layer_path(model: Any, layer: Any) -> str:
@@ -132,6 +139,9 @@ def hidden(model: Any) -> Iterator[None]:
     So a ``compute_loss`` of the user's own returns its loss on the data, whether it adds
     ``sum(self.losses)`` or not.
     """
+    if not model.losses:  # a loss that isn't reduced has a shape that a zero hasn't
+        yield
+        return
     overrides = [layer._losses_override for layer in model._flatten_layers()]
     saved = [list(override) for override in overrides]
     for override in overrides:

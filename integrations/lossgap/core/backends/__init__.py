@@ -43,7 +43,12 @@ class Backend(Protocol):
     """What a backend module offers. Specs are the backend's own: shape and dtype of a leaf."""
 
     def compile_loop(self, step: Step, specs: list[Any], state: list[Any]) -> Loop:
-        """Compile ``step`` into a loop, for data with these specs and a state like this one."""
+        """Compile ``step`` into a loop, for data with these specs and a state like this one.
+
+        Raises:
+            UnsupportedModelError: The step writes to a state that isn't Keras's, so that
+                running it would change the training.
+        """
         ...
 
     def eager_loop(self, step: Step) -> Loop:
@@ -60,6 +65,14 @@ class Backend(Protocol):
 
     def n_bytes(self, leaf: Any) -> int:
         """Return the size of a device array in bytes."""
+        ...
+
+    def is_sparse(self, leaf: Any) -> bool:
+        """Tell whether an array is a sparse tensor of this backend."""
+        ...
+
+    def is_ragged(self, leaf: Any) -> bool:
+        """Tell whether an array is a ragged tensor of this backend."""
         ...
 
     def spec(self, leaf: Any) -> Any:
@@ -79,6 +92,14 @@ class Backend(Protocol):
         Raises:
             DataError: The pipeline can't be tapped.
         """
+        ...
+
+    def divert_random_state(self) -> Callable[[], None]:
+        """Let the backend draw from another random state, and return what ends that."""
+        ...
+
+    def is_python(self, dataset: Any) -> bool:
+        """Tell whether a dataset of this backend calls Python code of the user's."""
         ...
 
     def check_readable(self, dataset: Any) -> None:

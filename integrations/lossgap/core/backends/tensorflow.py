@@ -1,17 +1,44 @@
 """TensorFlow: the loop over batches as one graph, and the pipelines of ``tf.data``."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from lossgap.core.backends import Loop, Step
-from lossgap.errors import DataError
+from lossgap.errors import DataError, UnsupportedModelError
 
+# Operations that draw from a tf.random.Generator, and so move it.
+_GENERATOR = (
+    "RngReadAndSkip",
+    "RngSkip",
+    "StatefulRandomBinomial",
+    "StatefulStandardNormal",
+    "StatefulTruncatedNormal",
+    "StatefulUniform",
+)
 # Operations of a pipeline that draw from a state which other pipelines may share.
-_SHARED_RANDOMNESS = ("Shuffle", "RandomDataset", "Stateful", "RngReadAndSkip")
+_SHARED_RANDOMNESS = (*_GENERATOR, "Shuffle", "RandomDataset")
+# Operations that write to a resource.
+_WRITES = (
+    *_GENERATOR,
+    "Assign",
+    "LookupTableImport",
+    "LookupTableInsert",
+    "LookupTableRemove",
+    "ResourceApply",
+    "ResourceScatter",
+    "ResourceSparseApply",
+    "ResourceStridedSliceAssign",
+)
+_OWN_SEED = "lossgap"
+_PYTHON = ("EagerPyFunc", "GeneratorDataset", "PyFunc")
 
 
 def to_device(leaf: Any) -> Any:
@@ -33,6 +60,16 @@ def n_bytes(leaf: Any) -> int:
         else:
             total += int(tf.size(part)) * part.dtype.size
     return total
+
+
+def is_sparse(leaf: Any) -> bool:
+    """Tell whether an array is a sparse tensor."""
+    return isinstance(leaf, tf.SparseTensor)
+
+
+def is_ragged(leaf: Any) -> bool:
+    """Tell whether an array is a ragged tensor."""
+    return isinstance(leaf, tf.RaggedTensor)
 
 
 def spec(leaf: Any) -> Any:
@@ -61,7 +98,8 @@ def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
 
         def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
             start, stop = splits[index], splits[index + 1]
-            row, new_state = step([leaf[start:stop] for leaf in leaves], state)
+            with _functions_inlined():
+                row, new_state = step([leaf[start:stop] for leaf in leaves], state)
             for new, old in zip(new_state, state, strict=True):
                 new.set_shape(old.shape)
             values = tf.stack([tf.cast(value, tf.float64) for value in row])
@@ -80,6 +118,8 @@ def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
         [tf.TensorSpec(value.shape, value.dtype) for value in state],
     )
 
+    _check_writes(compiled.graph.as_graph_def())
+
     def loop(
         leaves: list[Any], splits: np.ndarray, state: list[Any]
     ) -> tuple[np.ndarray, list[Any]]:
@@ -89,8 +129,39 @@ def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
     # The graph is optimised when it first runs: a run over no samples pays for that now.
     if all(isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None for spec in specs):
         empty = [tf.zeros([size or 0 for size in spec.shape], spec.dtype) for spec in specs]
-        loop(empty, np.zeros(1, np.int32), state)
+        with suppress(tf.errors.InvalidArgumentError):  # a shape that the model can't take
+            loop(empty, np.zeros(1, np.int32), state)
     return loop
+
+
+@contextmanager
+def _functions_inlined() -> Iterator[None]:
+    """Trace a ``tf.function`` inside the model as the Python that it is.
+
+    As a function it would keep the trace, with tensors of ours in place of the variables,
+    and use it again in the training.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(run_eagerly=True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _check_writes(graph: Any) -> None:
+    writes = sorted({op for op in _operations(graph) if op.startswith(_WRITES)})
+    if writes:
+        raise UnsupportedModelError(
+            f"A layer writes to a state of TensorFlow's own in its call ({', '.join(writes)}): a "
+            "tf.Variable, a tf.random.Generator or a table. Measuring would move it and so "
+            "change the training. Use self.add_weight(...) and keras.random.SeedGenerator instead."
+        )
+
+
+def _operations(graph: Any) -> Iterator[str]:
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        yield from (node.op for node in nodes)
 
 
 def eager_loop(step: Step) -> Loop:
@@ -118,8 +189,8 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
     dataset = epoch_iterator._distributed_dataset
     if not isinstance(dataset, tf.data.Dataset):
         raise DataError(
-            "Batches can't be kept as they pass under a tf.distribute strategy with several "
-            "replicas. Pass the training data as arrays: TrueLoss(x, y)."
+            "Batches can't be kept as they pass under a tf.distribute strategy. Pass the training "
+            "data as arrays: TrueLoss(x, y)."
         )
     spec = dataset.element_spec
     if any(not isinstance(leaf, tf.TensorSpec | tf.RaggedTensorSpec) for leaf in _leaves(spec)):
@@ -128,8 +199,13 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
             "the training data as arrays: TrueLoss(x, y)."
         )
 
+    # TensorFlow never lets go of a Python function in a pipeline: it must not hold the batches.
+    receiver = WeakMethod(receive)
+
     def show(*flat: Any) -> None:
-        receive(tf.nest.pack_sequence_as(spec, flat, expand_composites=True))
+        take = receiver()
+        if take is not None:
+            take(tf.nest.pack_sequence_as(spec, flat, expand_composites=True))
 
     def stage(*batch: Any) -> Any:
         structure = batch if isinstance(spec, tuple) else batch[0]
@@ -145,7 +221,8 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
     options.experimental_optimization.inject_prefetch = False
     if dataset.options().autotune.enabled is not False:
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    epoch_iterator._distributed_dataset = dataset.map(stage).with_options(options)
+    as_it_is = tf.autograph.experimental.do_not_convert(stage)
+    epoch_iterator._distributed_dataset = dataset.map(as_it_is).with_options(options)
     return spec
 
 
@@ -160,12 +237,37 @@ def check_readable(dataset: Any) -> None:
             "The dataset never ends. Pass one without .repeat(), or leave it out to measure on "
             "the batches of fit as they pass."
         )
-    graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    shared = sorted({n.op for n in nodes if n.op.startswith(_SHARED_RANDOMNESS)})
+    shared = sorted({op for op in _pipeline(dataset) if op.startswith(_SHARED_RANDOMNESS)})
     if shared:
         raise DataError(
             f"The dataset draws at random ({', '.join(shared)}): reading it could change what "
             "the training draws. Pass a dataset without .shuffle() and without a "
             "tf.random.Generator, or leave it out to measure on the batches of fit as they pass."
         )
+
+
+def is_python(dataset: Any) -> bool:
+    """Tell whether a pipeline calls Python code."""
+    return any(op in _PYTHON for op in _pipeline(dataset))
+
+
+def _pipeline(dataset: Any) -> Iterator[str]:
+    return _operations(tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy()))
+
+
+def divert_random_state() -> Callable[[], None]:
+    """Let eager random operations draw their seeds from another state for a while.
+
+    Taking the state and putting it back isn't enough: TensorFlow keeps an operation with
+    its seed, and one with the same seed would go on where the first one stopped.
+    """
+    shared = context.context()
+    before = shared._rng
+    if before is None:  # no global seed: nothing that could be repeated
+        return lambda: None
+    shared._rng = random.Random(_OWN_SEED)  # noqa: S311 - no secret
+
+    def restore() -> None:
+        shared._rng = before
+
+    return restore

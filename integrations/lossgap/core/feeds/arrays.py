@@ -17,6 +17,7 @@ from keras.src.trainers.data_adapters.array_data_adapter import (
     ArrayDataAdapter,
     can_convert_arrays,
 )
+from keras.src.trainers.data_adapters.data_adapter_utils import is_scipy_sparse
 
 from lossgap.core import backends
 from lossgap.core.feeds import Chunk, Draw, Layout, Wish, even_splits, flatten
@@ -92,6 +93,11 @@ class ArrayFeed:
         probed = sum(size(leaf) for leaf in self._to_device(slice(0, n_probes)))
         return probed * self.n_total // n_probes
 
+    def first_batch(self) -> tuple[list[Any], int]:
+        """Return the first batch of the training's size, and its number of samples."""
+        size = min(self.batch_size, self.n_total)
+        return self._to_device(slice(0, size)), size
+
     def specs(self) -> list[Any]:
         """Return the leaves' shapes and dtypes; only the number of samples varies."""
         spec = backends.active().spec
@@ -99,7 +105,11 @@ class ArrayFeed:
 
     def rows(self, selection: slice | np.ndarray) -> list[Any]:
         """Return the selected samples of every leaf as arrays that a backend can convert."""
-        return [leaf.convert_to_numpy(leaf[selection]) for leaf in self._leaves]
+        is_ragged = backends.active().is_ragged
+        return [
+            leaf[selection] if is_ragged(leaf.array) else leaf.convert_to_numpy(leaf[selection])
+            for leaf in self._leaves
+        ]
 
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the samples in order, in batches of one size and a rest."""
@@ -150,21 +160,44 @@ class ArrayFeed:
         to_device = backends.active().to_device
         return [to_device(leaf) for leaf in self.rows(selection)]
 
-    def starts_like(self, other: "ArrayFeed", n_probes: int = 16) -> bool:
-        """Tell whether inputs and targets of both are the same as far as both go, by a few rows."""
+    def starts_as(self, other: "ArrayFeed") -> bool:
+        """Tell whether inputs and targets of both are the same as far as both go.
+
+        All values are compared, NaN being equal to NaN; sample weights aren't.
+        """
+        ours, theirs = (len(flatten(feed._data[:2])) for feed in (self, other))
+        if ours != theirs:
+            return False
         n_shared = min(self.n_total, other.n_total)
-        probes = np.unique(np.linspace(0, n_shared - 1, min(n_probes, n_shared)).astype(int))
-        ours, theirs = (flatten(feed._data[:2]) for feed in (self, other))
-        return len(ours) == len(theirs) and all(
-            np.array_equal(
-                np.asarray(a.convert_to_numpy(a[probes])), np.asarray(b.convert_to_numpy(b[probes]))
+        step = max(_CHUNK_BYTES * self.n_total // max(self.n_bytes, 1), 1)
+        return all(
+            _equal(a, b)
+            for start in range(0, n_shared, step)
+            for a, b in zip(
+                self.rows(slice(start, min(start + step, n_shared)))[:ours],
+                other.rows(slice(start, min(start + step, n_shared)))[:ours],
+                strict=True,
             )
-            for a, b in zip(ours, theirs, strict=True)
         )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if backends.active().is_ragged(one) or backends.active().is_ragged(other):
+        return one is other
+    a, b = np.asarray(one), np.asarray(other)
+    floats = a.dtype.kind == b.dtype.kind == "f"
+    return bool(np.array_equal(a, b, equal_nan=floats))
 
 
 def _check_kind(x: Any, y: Any, sample_weight: Any) -> None:
     if can_read(x, y, sample_weight):
+        is_sparse = backends.active().is_sparse
+        leaves = flatten((x, y, sample_weight))
+        if any(is_sparse(leaf) or is_scipy_sparse(leaf) for leaf in leaves):
+            raise DataError(
+                "Sparse arrays can't be measured. Pass dense ones: tf.sparse.to_dense(x), or "
+                "x.toarray() for SciPy."
+            )
         return
     odd = {
         type(leaf).__name__

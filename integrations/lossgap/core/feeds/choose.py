@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters import array_slicing
+
+from lossgap.core import backends
 from lossgap.core.feeds import Feed
 from lossgap.core.feeds.arrays import ArrayFeed, can_read
 from lossgap.core.feeds.datasets import DatasetFeed
@@ -38,6 +42,11 @@ class Feeds:
     clean: Feed | None
     validation: Callable[[], Feed | None]
 
+    @property
+    def pass_by(self) -> bool:
+        """Whether batches are kept as they pass: then threads of a pipeline may be running."""
+        return isinstance(self.fed, TapFeed)
+
     def begin_epoch(self) -> None:
         """Forget the batches of the epoch before, where they are kept as they pass."""
         if isinstance(self.fed, TapFeed):
@@ -61,9 +70,8 @@ def choose(given: Given, call: FitCall, *, keep: bool, max_bytes: int, seed: int
     def validation() -> Feed | None:
         return _validation(call, seed)
 
-    is_array = can_read(given.x, given.y, given.sample_weight)
     clean = None
-    if given.x is not None and (is_array or given.x is not call.x):
+    if given.x is not None and (can_read(given.x) or given.x is not call.x):
         clean = _separate(given, call, seed)
     if clean is None:
         return Feeds(_fitted(call, max_bytes, seed), None, validation)
@@ -104,7 +112,7 @@ def _arrays(given: Given, call: FitCall) -> ArrayFeed:
 
 def _separate(given: Given, call: FitCall, seed: int) -> Feed | None:
     """Return the given samples; ``None`` where they are those of ``fit``."""
-    if not can_read(given.x, given.y, given.sample_weight):
+    if not can_read(given.x):
         if given.y is not None or given.sample_weight is not None:
             raise DataError(
                 f"Received a {type(given.x).__name__} as x together with y or sample_weight. A "
@@ -118,9 +126,16 @@ def _separate(given: Given, call: FitCall, seed: int) -> Feed | None:
     if not can_read(call.x, call.y, call.sample_weight):
         return feed
     fitted = _arrays(Given(call.x, call.y, call.sample_weight), call)
-    n_whole = fitted.n_total + _n_cut_off(call)
-    same = feed.n_total in (fitted.n_total, n_whole) and feed.starts_like(fitted)
-    return None if same and given.sample_weight is None else feed
+    whole = fitted.n_total + _n_cut_off(call)
+    if feed.n_total not in (fitted.n_total, whole) or not feed.starts_as(fitted):
+        return feed
+    if given.sample_weight is None:
+        return None
+    if feed.n_total == fitted.n_total:
+        return feed
+    data = (given.x, given.y, given.sample_weight)
+    training, _ = array_slicing.train_validation_split(data, call.validation_split)
+    return _arrays(Given(*training), call)
 
 
 def _check_targets(call: FitCall, *, has_targets: bool) -> None:
@@ -144,6 +159,8 @@ def _validation(call: FitCall, seed: int) -> Feed | None:
         return ArrayFeed(x, y, sample_weight, batch_size=size, shuffle=False)
     if call.validation_steps is not None:  # a part of the dataset, which reading it isn't
         return None
+    if not data_adapters.is_tf_dataset(x) or backends.active().is_python(x):
+        return None  # Python code of the user's may draw from a state of its own
     try:
         return DatasetFeed(x, seed=seed)
     except DataError:

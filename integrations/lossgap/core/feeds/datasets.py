@@ -1,17 +1,13 @@
 """Datasets of the user's own, separate from the training's, that can be read again."""
 
-import random
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import data_adapter_utils
 
-from lossgap.core import backends
+from lossgap.core import backends, random_states
 from lossgap.core.feeds import Chunk, Draw, Layout, Wish, flatten
 from lossgap.core.feeds.batches import Batch, chunked
 from lossgap.core.feeds.reservoir import Reservoir
@@ -23,7 +19,7 @@ _DRAW_BYTES = 64 * 2**20
 class DatasetFeed:
     """All batches of a dataset, read anew for every measurement.
 
-    Reading leaves the random states of Python, NumPy and PyTorch as they were.
+    Reading leaves the random states that the process shares as they were.
     """
 
     n_batches = None
@@ -40,7 +36,7 @@ class DatasetFeed:
             DataError: It is something else, never ends, runs out, or draws at random from a
                 state that the training may share.
         """
-        with _random_states_kept():
+        with random_states.kept():
             self._source = _source(dataset)
         self._spec = self._source.element_spec
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
@@ -64,7 +60,7 @@ class DatasetFeed:
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the batches as they come, whatever ``batch_size`` is."""
         del batch_size
-        with _random_states_kept():
+        with random_states.kept():
             yield from chunked(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
@@ -101,19 +97,3 @@ def _source(dataset: Any) -> Any:
         f"keras.utils.PyDataset or a PyTorch DataLoader. Received: {type(dataset).__name__}. "
         "Leave the data out to measure on the batches of fit as they pass."
     )
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    """Put the shared random states back, which a dataset may draw from while it is read."""
-    torch = sys.modules.get("torch")
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the state that datasets draw from
-    torch_state = None if torch is None else torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        if torch is not None:
-            torch.set_rng_state(torch_state)
