@@ -5,6 +5,7 @@ import os
 # Before anything imports TensorFlow: its C++ log would drown the report. Left alone where set.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import gc
 import random
 import sys
 
@@ -38,6 +39,15 @@ def _seed_and_clear():
     if "keras" in sys.modules:
         # No collection of garbage, which takes longer than most tests: Python does it in time.
         sys.modules["keras"].backend.clear_session(free_memory=False)
+
+
+def pytest_sessionfinish():
+    """Let go of interrupted pipelines while their threads can still end.
+
+    An iterator over a Python generator that only a traceback holds would be deleted when the
+    interpreter is half gone, and wait for a thread that can't run any more.
+    """
+    gc.collect()
 
 
 def _fail_if_skipped(report):

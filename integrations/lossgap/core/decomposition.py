@@ -22,6 +22,7 @@ _MIN_SAMPLES = 512
 _MAX_SAMPLES = 4096
 _MIN_ROWS = 16  # batches or repetitions, the fewest that a standard error is taken from
 _MAX_BYTES = 64 * 2**20
+_NOTHING = Draw([], is_full=False)  # between runs no batch is held that the feed has let go of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Decomposition:
             self._is_random = False
             self._loops = self._compile()
             self._drop_idle()
+            self._drawn = _NOTHING
         self.compile_seconds = time.perf_counter() - begin
 
     def run(self) -> Shares:
@@ -85,10 +87,12 @@ class Decomposition:
         with np.errstate(invalid="ignore"):
             total = values[frozenset(self._players)] - values[_NONE]
             shares = shapley_values(self._players, values)
-            return Shares(
+            found = Shares(
                 {name: self._part(counts, share) for name, share in shares.items()},
                 self._part(counts, total),
             )
+        self._drawn = _NOTHING
+        return found
 
     def _draw(self) -> Draw:
         n_samples = self._feed.n_total * _FRACTION / 2 ** (len(self._players) - 1)

@@ -7,7 +7,7 @@ from typing import Any, Self
 from lossgap.core import backends
 from lossgap.core.feeds import Chunk, flatten, splits
 
-_CHUNK_BYTES = 4 * 2**20  # two of these copies are held beside the batches at a time
+_CHUNK_BYTES = 2**20  # a copy of this size is held beside the batches; larger ones stand alone
 
 
 @dataclass(frozen=True, slots=True)
