@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import layers
 from torch.utils.data import DataLoader, TensorDataset
 
 import lossgap
-import torch
 
 
 def train(make_callbacks):
