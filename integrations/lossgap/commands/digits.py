@@ -1,7 +1,9 @@
 """Three small models on scikit-learn's digits, each with another cause of the gap."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,14 +43,34 @@ def prepare() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        import keras  # noqa: F401
-        import sklearn.datasets  # noqa: F401
+        with _native_stderr_silenced():
+            import keras
+            import sklearn.datasets  # noqa: F401
+
+            keras.ops.zeros(())  # starts the devices, which have their say too
     except ModuleNotFoundError as error:
         wanted = (error.name or "").partition(".")[0] in _EXTRA
         raise MissingDependencyError(
             f"lossgap demo needs {error.name}, which is not installed: "
             + ('pip install "lossgap[demo]"' if wanted else _OTHER_BACKEND)
         ) from error
+
+
+@contextmanager
+def _native_stderr_silenced() -> Iterator[None]:
+    """Silence what C++ code writes to standard error; Python's exceptions pass.
+
+    TensorFlow's start-up has messages that no setting switches off.
+    """
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
