@@ -13,7 +13,6 @@ import lossgap
 from lossgap.errors import (
     DataError,
     InvalidArgumentError,
-    LossgapError,
     UnsupportedModelError,
 )
 from small import assert_same_state, linear, mse, regression, state
@@ -286,9 +285,8 @@ BAD_DATA = {
 @pytest.mark.parametrize(("make", "text"), BAD_DATA.values(), ids=BAD_DATA)
 def test_bad_data_fail_before_the_training_with_the_way_out(make, text):
     model, untouched = linear(), linear()
-    with pytest.raises(DataError, match=f"(?s){text}") as caught:
+    with pytest.raises(DataError, match=f"(?s){text}"):
         model.fit(X, Y, verbose=0, callbacks=[make()])
-    assert isinstance(caught.value, LossgapError | ValueError)
     assert model.optimizer.iterations == 0
     for weights, others in zip(model.get_weights(), untouched.get_weights(), strict=True):
         np.testing.assert_array_equal(weights, others)
