@@ -18,6 +18,9 @@ from lossgap.core.feeds.batches import Batch, chunked
 from lossgap.core.feeds.reservoir import Reservoir
 from lossgap.errors import DataError
 
+# The share of the memory for the batches; the rest is for the copies that a measurement makes.
+_KEPT = 0.9
+
 
 class TapFeed:
     """The batches that this epoch was trained on so far, or a uniform sample of them."""
@@ -38,7 +41,7 @@ class TapFeed:
             DataError: The pipeline can't be tapped.
         """
         self._lock = Lock()
-        self._reservoir = Reservoir(max_bytes, seed)
+        self._reservoir = Reservoir(max(int(_KEPT * max_bytes), 1), seed)
         self._failure: Exception | None = None
         self._spec = backends.active().tap(epoch_iterator, self._receive)
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
