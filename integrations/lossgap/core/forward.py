@@ -47,7 +47,7 @@ class Evaluation:
         self._model = model
         self._weights = weights
         self._layout = layout
-        self._generator = own_generator(0)
+        self._generator = _own_generator()
         self._metrics = list(_unique(model.metrics_variables)) if metrics else []
         fixed = [*model.non_trainable_variables, *_recurrent_states(model), *self._metrics]
         self._carried = _unique([*fixed, self._generator.state])
@@ -154,7 +154,7 @@ class Switched:
         self._weights = weights
         self._layout = layout
         self._switches = switches
-        self._generator = own_generator(0)
+        self._generator = _own_generator()
         self._seeds = _unique([*_seed_states(model), self._generator.state])
         self._carried = [*self._seeds, *_recurrent_states(model)]
         self._penalties = PenaltyRecorder(model)
@@ -267,9 +267,9 @@ def _recurrent_states(model: Any) -> list[Any]:
     )
 
 
-def own_generator(seed: int) -> Any:
+def _own_generator() -> Any:
     """Make a seed generator; its name is given, since Keras counts those that it makes up."""
-    return keras.random.SeedGenerator(seed, name="lossgap")
+    return keras.random.SeedGenerator(0, name="lossgap")
 
 
 @contextmanager
