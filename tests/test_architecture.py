@@ -39,6 +39,7 @@ GUESTS = {
     "tensorboard": {"tensorboard"},
     "rich": {"commands", "cli"},
     "typer": {"commands", "cli"},
+    "wrapt": {"trackers"},
     "sklearn": {"commands"},
 }
 # Keras has no backend-neutral way to compile a loop: the module that is named after a backend

@@ -1,8 +1,10 @@
 """The callback that measures the true loss while a model trains."""
 
+import importlib
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -10,10 +12,12 @@ from keras.src.utils import io_utils
 
 from lossgap.core import backends, inspection, keys, monitors
 from lossgap.core.averaging import validated_weights
-from lossgap.core.feeds.choose import MAX_BYTES, Feeds, Given, choose
+from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Meter, Options
+from lossgap.core.meter import Meter
+from lossgap.core.observers import Observer, Training
+from lossgap.core.settings import MAX_BYTES, Settings
 from lossgap.core.summary import Summary, summarize
 from lossgap.errors import (
     DataError,
@@ -23,7 +27,8 @@ from lossgap.errors import (
     first_line,
 )
 
-UNITS = ("epoch", "step")
+# By name: trackers stand on a higher floor, and are there only with their extras.
+_TRACKERS = "lossgap.trackers"
 
 
 class TrueLoss(keras.callbacks.Callback):
@@ -55,15 +60,22 @@ class TrueLoss(keras.callbacks.Callback):
             matters to the result, and else one that is fast.
         max_bytes: Memory for batches that are kept as they pass. Beyond it a uniform sample of
             them is kept, and the true loss is an estimate with a standard error.
+        trackers: Where to log: trackers such as ``lossgap.mlflow.MLflowTracker()``, or their
+            names, ``"mlflow"``, ``"wandb"``, ``"tensorboard"``. One, or several in a list.
         seed: Seed of samples and of the random masks that the parts are measured with.
 
     Attributes:
         measurements: The measurements of the last fit, in order.
         fit_seconds: Wall-clock time of the last fit; ``None`` before its end.
         compile_seconds: Wall-clock time of compiling the measurement, once per fit.
+        observer: Who is told of the measurements: the trackers; ``None`` without.
+        lenient: Whether a model or data that can't be measured are a warning, not an error:
+            for those who didn't ask for this callback themselves.
+        silent: Whether to print nothing and warn of nothing.
 
     Raises:
-        InvalidArgumentError: An argument is out of range.
+        InvalidArgumentError: An argument is out of range, or there is no such tracker.
+        MissingDependencyError: The package of a tracker isn't installed.
         DataError: At the start of training: there are no data that can be measured.
         UnsupportedModelError: At the start of training: the model has no loss on the data
             that can be computed.
@@ -84,27 +96,19 @@ class TrueLoss(keras.callbacks.Callback):
         metrics: bool = True,
         batch_size: int | None = None,
         max_bytes: int = MAX_BYTES,
+        trackers: Any = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check_count("every", every)
-        _check_count("max_bytes", max_bytes)
-        if unit not in UNITS:
-            raise InvalidArgumentError(
-                f"Expected `unit` to be one of {', '.join(map(repr, UNITS))}. Received: {unit!r}."
-            )
-        if batch_size is not None:
-            _check_count("batch_size", batch_size)
+        self._settings = Settings(every, unit, parts, metrics, batch_size, max_bytes, seed)
         if x is None and (y is not None or sample_weight is not None):
             raise InvalidArgumentError(
                 "Received `y` or `sample_weight` without `x`. Pass x too, or none of them to "
                 "pick the training data up from fit."
             )
         self._given = Given(x, y, sample_weight)
-        self._every = every
-        self._unit = unit
-        self._options = Options(batch_size, parts, metrics, seed)
-        self._max_bytes = max_bytes
+        self.observer = _observer(trackers)
+        self.lenient = self.silent = False
         if unit == "step":  # as a method, Keras would call it in every training, and wait for it
             self.on_train_batch_end = self._on_step
         self.measurements: list[Measurement] = []
@@ -131,20 +135,30 @@ class TrueLoss(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check model and data, so that what can't be measured fails before the training."""
         del logs
+        self.let_go()  # of a fit that ended with an exception
         self._reset()
         self.measurements = []
         self.fit_seconds = None
         self.compile_seconds = 0.0
         self._began = time.perf_counter()
+        try:
+            self._prepare()
+        except LossgapError as error:
+            if not self.lenient:
+                raise
+            self._failed = True
+            self._warn("failed", f"this training goes on without the true loss. {error}")
+
+    def _prepare(self) -> None:
         backends.active()
         inspection.check(self.model)
         self._call = FitCall.running(self.model)
         self._feeds = choose(
             self._given,
             self._call or FitCall(),
-            keep=self._options.parts,
-            max_bytes=self._max_bytes,
-            seed=self._options.seed,
+            keep=self._settings.parts,
+            max_bytes=self._settings.max_bytes,
+            seed=self._settings.seed,
         )
         self._check_place()
         if inspection.overrides(self.model, "train_step"):
@@ -153,6 +167,8 @@ class TrueLoss(keras.callbacks.Callback):
                 f"{type(self.model).__name__}.train_step is the model's own. What it reports is "
                 "set against the compiled loss; whatever else it adds is in the part 'drift'.",
             )
+        if self.observer is not None:
+            self.observer.begin(self._training())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Begin to keep the batches of the epoch, where they are kept as they pass."""
@@ -166,7 +182,7 @@ class TrueLoss(keras.callbacks.Callback):
         """Measure, and add the numbers to the logs."""
         if self._call is not None:
             monitors.settle_directions(self._call.callbacks, self.model)
-        if self._unit == "epoch" and (epoch + 1) % self._every == 0:
+        if self._settings.unit == "epoch" and (epoch + 1) % self._settings.every == 0:
             measurement = self._try(epoch, {} if logs is None else logs)
             if measurement is not None and logs is not None:
                 logs.update(measurement.logs())
@@ -176,7 +192,8 @@ class TrueLoss(keras.callbacks.Callback):
         before = self._n_steps
         self._n_steps += batch - self._last_batch
         self._last_batch = batch
-        if self._n_steps // self._every > before // self._every:
+        every = self._settings.every
+        if self._n_steps // every > before // every:
             self._try(self._epoch, {} if logs is None else logs)
 
     def _try(self, epoch: int, logs: dict[str, Any]) -> Measurement | None:
@@ -194,6 +211,8 @@ class TrueLoss(keras.callbacks.Callback):
             )
             return None
         self.measurements.append(measurement)
+        if self.observer is not None:
+            self.observer.measured(measurement)
         self._check_numbers(measurement)
         return measurement
 
@@ -201,13 +220,29 @@ class TrueLoss(keras.callbacks.Callback):
         """Print the verdict, unless the fit is silent, and let go of the data."""
         del logs
         self.fit_seconds = time.perf_counter() - self._began
-        self.let_go()
-        if self.measurements and (self.params or {}).get("verbose"):
+        verbose = (self.params or {}).get("verbose") and not self.silent
+        if self.measurements and verbose:
             io_utils.print_msg(str(self.summary()))
+        for line in self._end(failed=False):
+            if verbose:
+                io_utils.print_msg(line)
+        self.let_go()
 
     def let_go(self) -> None:
-        """Let go of the data and the compiled passes; the measurements stay."""
+        """Let go of the data, the compiled passes and the trackers; the measurements stay.
+
+        Called before ``on_train_end`` it tells the trackers that the training failed: Keras
+        calls no callback when a fit ends with an exception. :func:`lossgap.fit` does it.
+        """
+        self._end(failed=True)
         self._call = self._feeds = self._meter = None
+
+    def _end(self, *, failed: bool) -> list[str]:
+        """Tell the observer, to whom a second time says nothing."""
+        if self.observer is None:
+            return []
+        summary = self.summary() if self.measurements else None
+        return self.observer.end(summary, failed=failed)
 
     def _measure(self, epoch: int, logs: dict[str, Any]) -> Measurement:
         if self._meter is None:
@@ -225,7 +260,7 @@ class TrueLoss(keras.callbacks.Callback):
             raise DataError("There are no training data. Was on_train_begin called?")
         callbacks = self._call.callbacks if self._call else ()
         weights = validated_weights(self.model, callbacks)
-        return Meter(self.model, self._feeds, weights, self._options)
+        return Meter(self.model, self._feeds, weights, self._settings)
 
     def _check_place(self) -> None:
         """Warn when a callback that monitors one of our keys stands before us."""
@@ -238,6 +273,14 @@ class TrueLoss(keras.callbacks.Callback):
                 "callbacks and won't see its numbers. Put TrueLoss first, or use lossgap.fit.",
             )
         monitors.settle_directions(callbacks, self.model)
+
+    def _training(self) -> Training:
+        """Describe the fit that begins to whoever observes it."""
+        params = self.params or {}
+        callbacks = self._call.callbacks if self._call else ()
+        return Training(
+            asdict(self._settings), callbacks, params.get("epochs"), bool(params.get("verbose"))
+        )
 
     def _check_numbers(self, measurement: Measurement) -> None:
         """Warn once about the first number that isn't finite, or that can't be had."""
@@ -261,9 +304,16 @@ class TrueLoss(keras.callbacks.Callback):
             )
 
     def _warn(self, topic: str, text: str) -> None:
-        if topic not in self._warned:
+        if topic not in self._warned and not self.silent:
             self._warned.add(topic)
             warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=3)
+
+
+def _observer(trackers: Any) -> Observer | None:
+    if isinstance(trackers, list | tuple) and not trackers:
+        return None
+    observer: Observer = importlib.import_module(_TRACKERS).Delivery(trackers)
+    return observer
 
 
 def _losses(measurement: Measurement) -> Iterator[tuple[str, float | None]]:
@@ -284,10 +334,3 @@ def _reason(error: Exception) -> str:
         f"{type(error).__name__}: {first_line(error)} To see all of it, call "
         "lossgap.measure(model, x, y) on a few samples."
     )
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgumentError(
-            f"Expected `{name}` to be a whole number of at least 1. Received: {value!r}."
-        )

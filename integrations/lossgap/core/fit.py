@@ -1,7 +1,7 @@
 """``lossgap.fit``: ``model.fit`` with the true loss in its logs."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,24 +47,20 @@ def fit(model: Any, *args: Any, true_loss: TrueLoss | None = None, **kwargs: Any
     if "callbacks" not in signature.parameters:  # a fit of the model's own that hands all on
         signature = inspect.signature(partial(keras.Model.fit, model))
     bound = signature.bind(*args, **kwargs)
-    callbacks = bound.arguments.get("callbacks")
-    first = _first(true_loss, callbacks)
-    with _put_first(first, callbacks) as ordered:
-        bound.arguments["callbacks"] = ordered
-        try:
-            return model.fit(*bound.args, **bound.kwargs)
-        finally:  # Keras calls no callback when a fit ends with an exception
-            first.let_go()
+    first = _first(true_loss, bound.arguments.get("callbacks"))
+    with put_first([first], bound.arguments):
+        return model.fit(*bound.args, **bound.kwargs)
 
 
-def _listed(callbacks: Any) -> list[Any]:
+def listed(callbacks: Any) -> list[Any]:
+    """Return the callbacks that ``fit`` was given, in whichever form, as a list."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return list(callbacks.callbacks)
     return list(keras.tree.flatten(callbacks)) if callbacks else []
 
 
 def _first(true_loss: TrueLoss | None, callbacks: Any) -> TrueLoss:
-    present = [callback for callback in _listed(callbacks) if isinstance(callback, TrueLoss)]
+    present = [callback for callback in listed(callbacks) if isinstance(callback, TrueLoss)]
     if true_loss is not None and any(callback is not true_loss for callback in present):
         raise InvalidArgumentError(
             "Received a TrueLoss among `callbacks` and another one as `true_loss`. Pass one."
@@ -73,17 +69,38 @@ def _first(true_loss: TrueLoss | None, callbacks: Any) -> TrueLoss:
 
 
 @contextmanager
-def _put_first(first: TrueLoss, callbacks: Any) -> Iterator[Any]:
-    """Yield the callbacks with the measurement in front; the user's own list stays as it is."""
-    ordered = [first, *(callback for callback in _listed(callbacks) if callback is not first)]
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
-        yield ordered
-        return
-    before = callbacks.callbacks
-    callbacks.callbacks = ordered
-    first.set_model(callbacks.model)
-    first.set_params(callbacks.params)
+def put_first(
+    first: Sequence[TrueLoss],
+    arguments: dict[str, Any],
+    arrange: Callable[[list[Any]], list[Any]] = list,
+) -> Iterator[None]:
+    """Put measurements in front of the callbacks in ``arguments`` of ``fit``, while it runs.
+
+    The user's own list stays as it is. At the end, the measurements let go of their data:
+    Keras calls no callback when a fit ends with an exception.
+
+    Args:
+        first: The callbacks that measure.
+        arguments: Named arguments of ``fit``; ``callbacks`` is replaced.
+        arrange: Has the last word on the list.
+    """
+    callbacks = arguments.get("callbacks")
+    others = [callback for callback in listed(callbacks) if callback not in first]
+    ordered = arrange([*first, *others])
     try:
-        yield callbacks
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            arguments["callbacks"] = ordered
+            yield
+            return
+        before, callbacks.callbacks = callbacks.callbacks, ordered
+        for callback in ordered:
+            if callback not in before:
+                callback.set_model(callbacks.model)
+                callback.set_params(callbacks.params)
+        try:
+            yield
+        finally:
+            callbacks.callbacks = before
     finally:
-        callbacks.callbacks = before
+        for callback in first:
+            callback.let_go()

@@ -10,7 +10,8 @@ from lossgap.core.feeds.arrays import ArrayFeed, can_read
 from lossgap.core.feeds.choose import Feeds
 from lossgap.core.feeds.datasets import DatasetFeed
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Meter, Options
+from lossgap.core.meter import Meter
+from lossgap.core.settings import Settings
 from lossgap.errors import DataError
 
 
@@ -85,7 +86,7 @@ def measure(
         model,
         Feeds(fed, None, lambda: validation),
         validated_weights(model, ()),
-        Options(batch_size, parts, metrics, seed),
+        Settings(parts=parts, metrics=metrics, batch_size=batch_size, seed=seed),
     )
     logs = {keys.LOSS: reported_loss, keys.VAL_LOSS: val_loss}
     return meter.measure(logs)

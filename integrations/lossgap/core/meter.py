@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from lossgap.core.feeds.choose import Feeds
 from lossgap.core.forward import Weights
 from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
+from lossgap.core.settings import Settings
 
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
 # Two passes over the same samples in batches of different sizes differ by rounding alone.
@@ -24,37 +24,22 @@ _ROUNDING = 1e-6
 _CANCELLING = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to measure, and how.
-
-    Attributes:
-        batch_size: Batch size to measure with; ``None`` to choose.
-        parts: Whether to find the causes of the gap.
-        metrics: Whether to compute the compiled metrics.
-        seed: Seed of the samples and the random masks.
-    """
-
-    batch_size: int | None = None
-    parts: bool = True
-    metrics: bool = True
-    seed: int = 0
-
-
 class Meter:
     """Measures a model on its training data, compiled once."""
 
-    def __init__(self, model: Any, feeds: Feeds, weights: Weights, options: Options) -> None:
+    def __init__(self, model: Any, feeds: Feeds, weights: Weights, settings: Settings) -> None:
         """Compile the passes for a built and compiled model."""
         self._model = model
         self._feeds = feeds
         self._weights = weights
-        self._batch_size = options.batch_size
+        self._batch_size = settings.batch_size
         self._compile_seconds = 0.0
         self._feed = feeds.clean or feeds.fed
-        self._evaluator = self._compiled(self._feed, metrics=options.metrics)
-        self._fed = self._compiled(feeds.fed) if options.parts and feeds.clean is not None else None
-        self._options = options
+        self._evaluator = self._compiled(self._feed, metrics=settings.metrics)
+        self._fed = (
+            self._compiled(feeds.fed) if settings.parts and feeds.clean is not None else None
+        )
+        self._settings = settings
         self._decomposition: Decomposition | None = None
         self._validation: Evaluator | None = None
 
@@ -97,7 +82,7 @@ class Meter:
         begin, compiled = time.perf_counter(), self._compile_seconds
         evaluated = self._evaluator.run()
         fed = self._fed.run() if self._fed else evaluated
-        shares = self._shares() if self._options.parts else None
+        shares = self._shares() if self._settings.parts else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))
         true_val_loss = self._true_val_loss(val_loss, evaluated) if validate else None
@@ -125,7 +110,7 @@ class Meter:
         """Share out the gap, after a pass: a feed may know its samples only then."""
         if self._decomposition is None:
             self._decomposition = Decomposition(
-                self._model, self._feeds.fed, self._weights, seed=self._options.seed
+                self._model, self._feeds.fed, self._weights, seed=self._settings.seed
             )
             self._compile_seconds += self._decomposition.compile_seconds
         return self._decomposition.run()

@@ -15,8 +15,6 @@ from lossgap.core.feeds.tap import TapFeed
 from lossgap.core.fit_call import FitCall
 from lossgap.errors import DataError
 
-MAX_BYTES = 256 * 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class Given:

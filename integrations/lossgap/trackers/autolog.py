@@ -1,0 +1,167 @@
+"""Autologging: every ``fit`` of Keras is measured and logged, without a word in the user's code.
+
+Several trackers may be switched on. Those that ask for the same settings share one
+measurement.
+"""
+
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lossgap.core.observers import Observer
+from lossgap.core.settings import Settings
+from lossgap.errors import LossgapWarning, first_line
+from lossgap.trackers.delivery import Delivery
+from lossgap.trackers.protocol import Tracker
+
+
+def _as_it_is(callbacks: list[Any]) -> list[Any]:
+    return callbacks
+
+
+@dataclass(frozen=True, slots=True)
+class Autolog:
+    """What one tracker asks of autologging.
+
+    Attributes:
+        name: The tracker's name; one of each name is switched on.
+        settings: How to measure.
+        tracker: Called at the beginning of a ``fit`` with its callbacks. Returns the tracker
+            to log to, or ``None`` to leave this fit alone.
+        arrange: Has the last word on the order of the callbacks of a ``fit``.
+        silent: Whether to print nothing and warn of nothing.
+    """
+
+    name: str
+    settings: Settings
+    tracker: Callable[[list[Any]], Tracker | None]
+    arrange: Callable[[list[Any]], list[Any]] = _as_it_is
+    silent: bool = False
+
+
+_active: dict[str, Autolog] = {}
+_inside = threading.local()
+
+
+def enable(autolog: Autolog) -> None:
+    """Switch autologging on for a tracker, now or as soon as Keras is imported."""
+    from wrapt import when_imported
+
+    _active[autolog.name] = autolog
+    when_imported("keras")(_install)
+
+
+def disable(name: str) -> None:
+    """Switch autologging off for a tracker; without any, Keras is as it was."""
+    if _active.pop(name, None) is not None and not _active:
+        from lossgap.core import every_fit
+
+        every_fit.remove()
+
+
+def _install(_keras: Any) -> None:
+    if _active:
+        from lossgap.core import every_fit
+
+        every_fit.install(_around)
+
+
+def _around(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``fit`` with measurements among its callbacks; a fit inside a fit is left alone."""
+    if getattr(_inside, "a_fit", False):
+        return fit(*args, **kwargs)
+    _inside.a_fit = True
+    try:
+        return _measured(fit, *args, **kwargs)
+    finally:
+        _inside.a_fit = False
+
+
+def _measured(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    from lossgap.core.fit import put_first
+
+    try:
+        bound = inspect.signature(fit).bind(*args, **kwargs)
+        wanted = _wanted(bound.arguments)
+        measuring = _measuring(wanted, bound.arguments)
+    except Exception as error:  # noqa: BLE001 - nobody asked for us in this fit
+        warnings.warn(
+            f"lossgap: this training goes on without the true loss. {first_line(error)}",
+            LossgapWarning,
+            stacklevel=4,
+        )
+        return fit(*args, **kwargs)
+    if not wanted:
+        return fit(*args, **kwargs)
+
+    def arrange(ordered: list[Any]) -> list[Any]:
+        for autolog, _ in wanted:
+            ordered = autolog.arrange(ordered)
+        return ordered
+
+    with _observed(measuring), put_first([*measuring], bound.arguments, arrange):
+        return fit(*bound.args, **bound.kwargs)
+
+
+def _wanted(arguments: dict[str, Any]) -> list[tuple[Autolog, Tracker]]:
+    """Ask who wants to log the fit with these arguments, and where."""
+    from lossgap.core.fit import listed
+
+    callbacks = listed(arguments.get("callbacks"))
+    asked = [(autolog, autolog.tracker(callbacks)) for autolog in list(_active.values())]
+    return [(autolog, tracker) for autolog, tracker in asked if tracker is not None]
+
+
+def _measuring(
+    wanted: list[tuple[Autolog, Tracker]], arguments: dict[str, Any]
+) -> dict[Any, Observer | None]:
+    """Return the callbacks that measure, and who observes each of them in this fit.
+
+    A TrueLoss of the user's own measures for autologging, too.
+    """
+    from lossgap.core.callback import TrueLoss
+    from lossgap.core.fit import listed
+
+    for callback in listed(arguments.get("callbacks")):
+        if isinstance(callback, TrueLoss):
+            return {callback: _with(callback.observer, [tracker for _, tracker in wanted])}
+    return {callback: callback.observer for callback in _new(wanted)}
+
+
+@contextmanager
+def _observed(measuring: dict[Any, Observer | None]) -> Iterator[None]:
+    before = [(callback, callback.observer) for callback in measuring]
+    for callback, observer in measuring.items():
+        callback.observer = observer
+    try:
+        yield
+    finally:
+        for callback, observer in before:
+            callback.observer = observer
+
+
+def _with(observer: Any, trackers: list[Tracker]) -> Delivery:
+    """Add trackers to those of the user, who may log to one of the same name already."""
+    own = list(getattr(observer, "trackers", ()))
+    taken = {tracker.name for tracker in own}
+    return Delivery([*own, *(tracker for tracker in trackers if tracker.name not in taken)])
+
+
+def _new(wanted: list[tuple[Autolog, Tracker]]) -> list[Any]:
+    """Return a measurement for each of the settings that are asked for."""
+    from lossgap.core.callback import TrueLoss
+
+    groups: dict[Settings, list[tuple[Autolog, Tracker]]] = {}
+    for autolog, tracker in wanted:
+        groups.setdefault(autolog.settings, []).append((autolog, tracker))
+    made = []
+    for settings, members in groups.items():
+        callback = TrueLoss(**asdict(settings), trackers=[tracker for _, tracker in members])
+        callback.lenient = True
+        callback.silent = all(autolog.silent for autolog, _ in members)
+        made.append(callback)
+    return made

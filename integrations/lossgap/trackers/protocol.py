@@ -1,0 +1,76 @@
+"""What a tracker is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
+
+from lossgap.core.measurement import Measurement
+from lossgap.core.observers import Training
+from lossgap.core.summary import Summary
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Where measurements are logged, one training after the other.
+
+    The constructor stores and checks what it is given; :meth:`start` finds the run.
+    :meth:`log` and :meth:`finish` are called on a thread of the outbox, one call at a time
+    and in order: they may wait, and raise. What they raise is told to the user once, and the
+    training goes on.
+    """
+
+    @property
+    def name(self) -> str:
+        """The tracker's name in warnings: that of its package."""
+        ...
+
+    def start(self, training: Training) -> None:
+        """Find the run that is active, on the thread that trains.
+
+        Never waits for a network. May be called again, for the next training.
+
+        Raises:
+            LossgapError: Nothing can be logged, and the user has to know before the training.
+        """
+        ...
+
+    def log(self, measurement: Measurement, wall_time: float) -> None:
+        """Log all numbers of a measurement together.
+
+        Args:
+            measurement: What was measured.
+            wall_time: When, in seconds since the epoch of Unix.
+        """
+        ...
+
+    def finish(self, summary: Summary | None, *, failed: bool) -> Sequence[str]:
+        """End what :meth:`start` began, and nothing that the user began.
+
+        Args:
+            summary: The summary of the training; ``None`` if nothing was measured.
+            failed: Whether the training ended with an exception.
+
+        Returns:
+            Lines for the user, such as the address of a page.
+        """
+        ...
+
+
+@runtime_checkable
+class ResumableTracker(Tracker, Protocol):
+    """A tracker behind a network: what can't be delivered waits on disk.
+
+    After a failure the same call is made again, so both must do no harm when their first
+    attempt had succeeded unseen.
+    """
+
+    def destination(self) -> Mapping[str, Any]:
+        """Return what :meth:`resume` needs in another process, as plain values of JSON.
+
+        Never a secret: it is written to disk.
+        """
+        ...
+
+    @classmethod
+    def resume(cls, destination: Mapping[str, Any]) -> Self:
+        """Build the tracker again, started, to deliver what was left."""
+        ...

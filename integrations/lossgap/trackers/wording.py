@@ -1,0 +1,41 @@
+"""What users are told when a tracker doesn't take a measurement."""
+
+from pathlib import Path
+
+from lossgap.errors import first_line
+from lossgap.trackers.journal import FOLDER_VARIABLE
+
+
+def what_failed(tracker: str, error: Exception, *, kept: bool) -> str:
+    """Tell of the first failure of a training."""
+    way_out = (
+        "What is measured is kept, and sent again until it arrives."
+        if kept
+        else "The measurements themselves are in the callback's `measurements`."
+    )
+    return (
+        f"{tracker} failed, and the training goes on. {type(error).__name__}: "
+        f"{first_line(error)} {way_out}"
+    )
+
+
+def what_waits(tracker: str, n_measurements: int, place: Path | None) -> str:
+    """Tell what wasn't delivered when the training ended."""
+    what = f"{n_measurements} measurement{'s' * (n_measurements != 1)} and " * bool(n_measurements)
+    intro = f"{tracker} is not answering: {what}the end of the training are not delivered yet."
+    if place is None:
+        return f"{intro} They are lost if this process ends before {tracker} takes them."
+    return (
+        f"{intro} Nothing is lost: they wait in {place}, and are sent when {tracker} answers "
+        "again, by this process, by the next training that logs there, or by the command: "
+        "lossgap sync"
+    )
+
+
+def what_is_not_kept(tracker: str, error: Exception) -> str:
+    """Tell that the journal can't be written."""
+    return (
+        f"what {tracker} doesn't take waits in memory alone, because it can't be written to disk "
+        f"({type(error).__name__}: {first_line(error)}). Set {FOLDER_VARIABLE} to a folder that "
+        "can be written."
+    )
