@@ -8,6 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossgap import mlflow as mlflow
+    from lossgap import tensorboard as tensorboard
+    from lossgap import wandb as wandb
     from lossgap.core.callback import TrueLoss as TrueLoss
     from lossgap.core.fit import fit as fit
     from lossgap.core.measure import measure as measure
@@ -35,6 +38,7 @@ _HOMES = {
     "measure": "lossgap.core.measure",
     "summarize": "lossgap.core.summary",
 }
+_TRACKERS = ("mlflow", "tensorboard", "wandb")
 
 __all__ = [
     "LossgapError",
@@ -48,7 +52,10 @@ __all__ = [
     "__version__",
     "fit",
     "measure",
+    "mlflow",
     "summarize",
+    "tensorboard",
+    "wandb",
 ]
 
 
@@ -57,6 +64,8 @@ if not TYPE_CHECKING:  # else every misspelt name would pass a type checker
     def __getattr__(name: str) -> Any:
         if name == "__version__":
             value: Any = importlib.import_module("importlib.metadata").version("lossgap")
+        elif name in _TRACKERS:
+            value = importlib.import_module(f"lossgap.{name}")
         elif name in _HOMES:
             value = getattr(importlib.import_module(_HOMES[name]), name)
         else:

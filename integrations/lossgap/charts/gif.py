@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossgap.charts import palette, render
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Frame, Row, Run, as_runs, frame
 from lossgap.charts.panels import base, curves
 from lossgap.core import keys
 from lossgap.core.measurement import Measurement
 from lossgap.errors import DataError
+from lossgap.extras import require
 
 BEFORE: Final = "The standard plot: loss and val_loss, as Keras prints them"
 AFTER: Final = "What the losses really are"
@@ -52,7 +52,7 @@ def write_gif(
         DataError: The run has no finite reported loss.
         MissingDependencyError: The extra ``charts`` isn't installed.
     """
-    image = require("PIL.Image")
+    image = require("PIL.Image", extra="charts")
     run, *others = as_runs(source)
     if others:
         raise DataError(f"An animation shows one run, got {len(others) + 1}. Choose one.")

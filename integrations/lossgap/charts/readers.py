@@ -1,8 +1,8 @@
 """Where a report's measurements come from: a registry of readers, one per kind of place.
 
-A reader recognizes a path or an address and reads the runs in it. JSON lines are
-built in; a package that stores measurements elsewhere registers its own, through
-the same door.
+A reader recognizes a path or an address and reads the runs in it. JSON lines are built in;
+each tracker's package has a ``READER`` in its module ``reader``, which the command line
+registers through the same door.
 """
 
 from collections.abc import Callable

@@ -4,9 +4,9 @@ import json
 from typing import Any, Final, Literal
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.panels.base import Spec, config
 from lossgap.errors import InvalidArgumentError
+from lossgap.extras import require
 
 Theme = Literal["light", "dark"]
 
@@ -44,7 +44,7 @@ def to_png(
     themed = with_theme(spec, theme) | {"background": palette.PAGES[theme]}
     # A resolution scales the picture, too, relative to 72 dots per inch.
     size = {"scale": scale} if dpi is None else {"ppi": dpi}
-    picture: bytes = require("vl_convert").vegalite_to_png(
+    picture: bytes = require("vl_convert", extra="charts").vegalite_to_png(
         json.dumps(themed), vl_version=VEGA_LITE, **size
     )
     return picture
@@ -60,7 +60,7 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
     Raises:
         MissingDependencyError: vl-convert-python isn't installed.
     """
-    picture: str = require("vl_convert").vegalite_to_svg(
+    picture: str = require("vl_convert", extra="charts").vegalite_to_svg(
         json.dumps(with_theme(spec, theme)), vl_version=VEGA_LITE
     )
     return picture
@@ -68,7 +68,7 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
 
 def to_vega(spec: Spec) -> dict[str, Any]:
     """Compile ``spec`` to Vega."""
-    compiled: dict[str, Any] = require("vl_convert").vegalite_to_vega(
+    compiled: dict[str, Any] = require("vl_convert", extra="charts").vegalite_to_vega(
         json.dumps(spec), vl_version=VEGA_LITE
     )
     return compiled
@@ -85,7 +85,7 @@ def script() -> str:
     Raises:
         MissingDependencyError: vl-convert-python isn't installed.
     """
-    bundle: str = require("vl_convert").javascript_bundle(vl_version=VEGA_LITE)
+    bundle: str = require("vl_convert", extra="charts").javascript_bundle(vl_version=VEGA_LITE)
     return for_script_element(bundle)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Row, Shape, part_column
 from lossgap.charts.signs import ABSENT, MINUS
 from lossgap.core import keys
+from lossgap.extras import require
 
 Spec = dict[str, Any]
 
@@ -41,7 +41,7 @@ def build(layers: Sequence[Any]) -> Spec:
     Args:
         layers: Altair charts without data, the lowest first.
     """
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     chart = alt.layer(*layers, data=alt.NamedData(MEASUREMENTS)).properties(
         width=WIDTH, height=HEIGHT, background="transparent"
     )
@@ -92,7 +92,7 @@ def config(theme: str | None = None) -> Spec:
 
 def x_axis(axis: str, field: str = "x") -> Any:
     """Return the horizontal encoding: whole epochs or steps, no empty margin."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return alt.X(
         field=field,
         type="quantitative",
@@ -114,7 +114,7 @@ def scale_of(values: Sequence[float]) -> ScaleName:
 
 def y_scale(name: ScaleName) -> Any:
     """Return the scale called ``name``."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return alt.Scale(type="log") if name == "log" else alt.Scale(zero=name == "zero")
 
 
@@ -123,7 +123,7 @@ def tooltips(shape: Shape) -> tuple[dict[str, str], list[Any]]:
 
     A missing number reads as a dash. Formatting it directly would print 0.
     """
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     names = {column: look.label.split(" (")[0] for column, look in palette.LOSSES.items()} | GAPS
     names |= {part_column(name): f"· {palette.part_look(name).short}" for name in shape.parts}
     shown = {column: title for column, title in names.items() if column in shape.columns}
@@ -156,7 +156,7 @@ def switch(looks: Mapping[str, palette.Look], field: str, symbol: str) -> tuple[
     All curves are selected at first. A click in the legend takes one out or puts it back, and
     the legend dims what is out.
     """
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     shown = alt.selection_point(
         name="shown",
         fields=[field],
@@ -183,7 +183,7 @@ def switch(looks: Mapping[str, palette.Look], field: str, symbol: str) -> tuple[
 
 def zoom(*encodings: str) -> Any:
     """Return the selection that zooms (Ctrl or ⌘ and wheel) and pans (drag)."""
-    return require("altair").selection_interval(
+    return require("altair", extra="charts").selection_interval(
         name="zoom",
         bind="scales",
         encodings=list(encodings),
@@ -193,7 +193,7 @@ def zoom(*encodings: str) -> Any:
 
 def layer(name: str) -> Any:
     """Return an empty chart called ``name``, for marks and encodings to be put on."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return alt.Chart(alt.Undefined).properties(name=name)
 
 

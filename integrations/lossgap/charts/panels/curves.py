@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any, Final
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Frame, Shape
 from lossgap.charts.panels import base, labels
 from lossgap.core import keys
+from lossgap.extras import require
 
 THICK: Final = 4.5
 THIN: Final = 1.75
@@ -43,7 +43,7 @@ def line_layers(
         shade: Lower and upper edge of the gap; it is drawn in the colour of the upper one.
         scale: Kind of the vertical scale.
     """
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     shown, colour = base.switch({n: palette.LOSSES[n] for n in columns}, "quantity", "stroke")
     y = alt.Y(
         field="value",
@@ -73,14 +73,14 @@ def _fold(chart: Any, columns: Sequence[str], shown: Any) -> Any:
 
 def _width(shape: Shape) -> Any:
     """Draw what lossgap measured thick, and what Keras printed thin; many runs thinner."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     thick, thin = (THICK * 0.6, THIN * 0.8) if shape.many else (THICK, THIN)
     return alt.condition("indexof(datum.quantity, 'true') === 0", alt.value(thick), alt.value(thin))
 
 
 def of_run(shape: Shape) -> dict[str, Any]:
     """Tell runs apart by dashes while there are patterns left, and by the pointer beyond."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     if not shape.many:
         return {}
     if len(shape.runs) > len(palette.DASHES):
@@ -123,7 +123,7 @@ def _only_if_shown(chart: Any, quantity: str, shown: Any) -> Any:
 def _between(  # noqa: PLR0917 - two edges and their look
     chart: Any, shape: Shape, low: str, high: str, colour: str, opacity: float
 ) -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     both = base.valid(low, high)
     detail = {"detail": alt.Detail(field="run", type="nominal")} if shape.many else {}
     return (
@@ -142,7 +142,7 @@ def _between(  # noqa: PLR0917 - two edges and their look
 
 def _points(shape: Shape, columns: Sequence[str], shown: Any) -> Any:
     """Mark measurements, show all numbers of the one nearest to the pointer."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     hover = alt.selection_point(
         name="hover",
         on="pointermove",

@@ -5,9 +5,9 @@ from math import log10
 from typing import Any, Final
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Frame, Row
 from lossgap.charts.panels import base
+from lossgap.extras import require
 
 LINE_HEIGHT: Final = 15.0
 FARTHEST: Final = 32.0
@@ -79,7 +79,7 @@ def _bottom(group: Sequence[str], heights: Mapping[str, float]) -> float:
 
 
 def _label(name: str, shown: Any) -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     look = palette.LOSSES[name]
     return (
         base.layer(f"label_{name}")

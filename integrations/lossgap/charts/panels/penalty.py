@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Frame, Row, Run, Shape, frame
 from lossgap.charts.panels import base, stacks
 from lossgap.core.measurement import Measurement
+from lossgap.extras import require
 
 TITLE = "Penalty by layer"
 
@@ -41,7 +41,7 @@ def draw(data: Frame) -> base.Spec:
 @cache
 def template(shape: Shape, shares: tuple[str, ...]) -> base.Spec:
     """Return the panel without data and title, for ``shares`` from the largest to the smallest."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     colours = (*palette.LAYERS, palette.REST)
     looks = {
         name: palette.Look(colour, name, name)

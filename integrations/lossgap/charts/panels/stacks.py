@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Shape
 from lossgap.charts.panels import base, curves
+from lossgap.extras import require
 
 
 def share_layers(
@@ -44,7 +44,7 @@ def share_layers(
 
 
 def _bars(chart: Any, shape: Shape, title: str) -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return (
         chart.transform_filter(base.valid("value"))
         .transform_stack(
@@ -61,7 +61,7 @@ def _bars(chart: Any, shape: Shape, title: str) -> Any:
 
 
 def _lines(chart: Any, shape: Shape, title: str) -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return chart.mark_line(strokeCap="round", strokeWidth=2, clip=True).encode(
         x=base.x_axis(shape.axis),
         y=alt.Y(field="value", type="quantitative", title=title),
@@ -71,7 +71,7 @@ def _lines(chart: Any, shape: Shape, title: str) -> Any:
 
 def zero_rule() -> Any:
     """Return the line at zero, which tells what adds to the loss from what lowers it."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return (
         base.layer("zero")
         .transform_calculate(zero="0")
@@ -83,7 +83,7 @@ def zero_rule() -> Any:
 
 def total_line(shape: Shape, column: str, texts: Mapping[str, str], tooltip: Sequence[Any]) -> Any:
     """Return the line of the total over the bars; few measurements are marked."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     marked = shape.few and not shape.many
     return (
         base.layer("total")
@@ -105,7 +105,7 @@ def total_line(shape: Shape, column: str, texts: Mapping[str, str], tooltip: Seq
 
 def total_label(column: str, name: str) -> Any:
     """Return the label at the end of the total's line: its name and last value."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return (
         base.layer("total_label")
         .transform_filter(f"datum.is_last && {base.valid(column)}")

@@ -6,13 +6,13 @@ from functools import cache
 from typing import Any, Final
 
 from lossgap.charts import palette
-from lossgap.charts.extras import require
 from lossgap.charts.frames import Row, finite, frame
 from lossgap.charts.panels import base
 from lossgap.charts.signs import signed
 from lossgap.core import keys
 from lossgap.core.measurement import Measurement
 from lossgap.errors import DataError
+from lossgap.extras import require
 
 SMALL: Final = 0.04
 """Where the whole gap is less than this fraction of the losses, the axis doesn't start at 0."""
@@ -132,7 +132,7 @@ def _domain(rows: list[Row]) -> list[float] | None:
 
 
 def _y() -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return alt.Y(
         field="cause",
         type="nominal",
@@ -144,7 +144,7 @@ def _y() -> Any:
 
 
 def _bars(*, from_zero: bool) -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     title = "loss" if from_zero else "loss (axis doesn't start at 0)"
     return (
         base.layer("bars")
@@ -165,7 +165,7 @@ def _bars(*, from_zero: bool) -> Any:
 
 def _connectors() -> Any:
     """Return short lines from where a bar ends to where the next one begins."""
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return (
         base.layer("connectors")
         .transform_filter("!datum.is_last")
@@ -175,7 +175,7 @@ def _connectors() -> Any:
 
 
 def _numbers() -> Any:
-    alt = require("altair")
+    alt = require("altair", extra="charts")
     return (
         base.layer("numbers")
         .transform_calculate(right="max(datum.start, datum.end)")

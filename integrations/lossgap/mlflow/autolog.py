@@ -1,0 +1,5 @@
+"""The autolog extension."""
+
+
+def autolog() -> None:
+    """Switch on."""

@@ -1,0 +1,5 @@
+"""The tracker."""
+
+
+class MLflowTracker:
+    """Log to a run."""
