@@ -31,7 +31,7 @@ FLOORS = {
 ROOT_FLOOR = 3
 # Which rooms may import what comes from an index. Everything else is the standard library.
 GUESTS = {
-    "keras": {"core", "commands", "testing"},
+    "keras": {"core", "commands", "mlflow", "testing"},
     "numpy": {"core", "charts", "commands", "testing"},
     "altair": {"charts"},
     "vl_convert": {"charts"},

@@ -14,7 +14,7 @@ from typing import Final
 
 from lossgap.core import keys
 
-REPORTED_LOSS: Final = "reported_loss"
+REPORTED_LOSS: Final = keys.REPORTED_LOSS
 GENERALIZATION_GAP: Final = "generalization_gap"
 
 

@@ -1,5 +1,6 @@
 """The command ``lossgap report``: one page about one or many runs."""
 
+import importlib
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from lossgap.charts.render import Theme
 
 
+# Packages whose module `reader` reads what their tracker wrote.
+READERS = ("mlflow",)
+
+
 def report(
     *,
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Where the measurements are: files of JSON lines (*.jsonl)."
+            metavar="PLACE...",
+            help="Where the measurements are: files of JSON lines (*.jsonl), or an MLflow tracking "
+            "URI, with ?experiment=NAME or ?runs=ID,ID to choose.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
@@ -61,6 +68,10 @@ def report(
 def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
 
+    for name in READERS:
+        reader = importlib.import_module(f"lossgap.{name}.reader").READER
+        if reader not in readers.readers():
+            readers.register(reader)
     found = [run for place in places for run in readers.read(place)]
     runs = [run for run in found if text in run.name]
     if not runs:

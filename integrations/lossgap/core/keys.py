@@ -20,6 +20,10 @@ TRUE_PREFIX: Final = "true_"
 
 # Ours, for trackers.
 NAMESPACE: Final = "lossgap/"
+REPORTED_LOSS: Final = "reported_loss"
+GENERALIZATION_GAP: Final = "generalization_gap"
+STANDARD_ERROR: Final = "true_loss_stderr"
+SECONDS: Final = "seconds"
 
 # The parts of the gap, in the order in which they are told and drawn.
 PENALTY: Final = "penalty"
@@ -64,3 +68,8 @@ def tracked(name: str) -> str:
 def tracked_part(name: str) -> str:
     """Name the part ``name`` of the gap for trackers: ``lossgap/gap_<name>``."""
     return tracked(f"gap_{name}")
+
+
+def tracked_best(name: str) -> str:
+    """Name ``name`` of the measurement with the best true validation loss."""
+    return tracked(f"best_{name}")

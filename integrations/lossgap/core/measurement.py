@@ -114,19 +114,52 @@ class Measurement:
     def tracked(self) -> dict[str, float]:
         """Return every number under its tracker name, absent ones left out."""
         values: dict[str, float | None] = {
-            "reported_loss": self.reported_loss,
+            keys.REPORTED_LOSS: self.reported_loss,
             keys.TRUE_LOSS: self.true_loss,
             keys.REGULARIZATION_GAP: self.regularization_gap,
             keys.VAL_LOSS: self.val_loss,
             keys.TRUE_VAL_LOSS: self.true_val_loss,
-            "generalization_gap": self.generalization_gap,
-            "true_loss_stderr": self.standard_error,
+            keys.GENERALIZATION_GAP: self.generalization_gap,
+            keys.STANDARD_ERROR: self.standard_error,
         }
         values.update({keys.true_metric(name): m.true for name, m in self.metrics.items()})
-        values["seconds"] = self.seconds
+        values[keys.SECONDS] = self.seconds
         flat = {keys.tracked(name): value for name, value in values.items()}
         flat.update({keys.tracked_part(name): part.value for name, part in self.parts.items()})
         return {name: value for name, value in flat.items() if value is not None}
+
+    @classmethod
+    def from_tracked(
+        cls, values: Mapping[str, float], *, epoch: int | None = None, step: int | None = None
+    ) -> Self:
+        """Build the record of what :meth:`tracked` returned; what a tracker doesn't hold is absent.
+
+        Raises:
+            KeyError: There is no true loss among the values.
+        """
+
+        def value(name: str) -> float | None:
+            return values.get(keys.tracked(name))
+
+        parts = {name: values.get(keys.tracked_part(name)) for name in keys.PARTS}
+        apart = {keys.TRUE_LOSS, keys.TRUE_VAL_LOSS, keys.STANDARD_ERROR}
+        prefix = keys.tracked(keys.TRUE_PREFIX)
+        return cls(
+            true_loss=values[keys.tracked(keys.TRUE_LOSS)],
+            epoch=epoch,
+            step=step,
+            reported_loss=value(keys.REPORTED_LOSS),
+            val_loss=value(keys.VAL_LOSS),
+            true_val_loss=value(keys.TRUE_VAL_LOSS),
+            parts={name: Part(number) for name, number in parts.items() if number is not None},
+            metrics={
+                name.removeprefix(prefix): MetricValues(number)
+                for name, number in values.items()
+                if name.startswith(prefix) and name.removeprefix(keys.NAMESPACE) not in apart
+            },
+            standard_error=value(keys.STANDARD_ERROR),
+            seconds=value(keys.SECONDS) or 0.0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dicts, lists, strings and numbers."""

@@ -1,0 +1,63 @@
+"""Which run to log to, found without asking the server."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import mlflow
+from mlflow.tracking import fluent
+from mlflow.tracking.context import registry
+
+AUTOLOGGING_TAG: Final = "mlflow.autologging"
+"""Set by MLflow on runs that its autologging made, and by us on ours."""
+
+
+def tracking_uri() -> str:
+    """Return the address of the current server or store."""
+    return str(mlflow.get_tracking_uri())
+
+
+def active_run_id(*, exclusive: bool) -> str | None:
+    """Return the id of the active run.
+
+    Args:
+        exclusive: Whether a run that the user started doesn't count.
+    """
+    run = mlflow.active_run()
+    if run is None or (exclusive and AUTOLOGGING_TAG not in run.data.tags):
+        return None
+    return str(run.info.run_id)
+
+
+def active_experiment_id() -> str | None:
+    """Return the experiment that the user set; ``None`` where only the server knows it."""
+    found = getattr(fluent, "_active_experiment_id", None)
+    return None if found is None else str(found)
+
+
+def own_tags(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that MLflow gives to a new run (user, source), with ours."""
+    tags = registry.resolve_tags({AUTOLOGGING_TAG: "lossgap", **extra})
+    return {str(name): str(value) for name, value in tags.items()}
+
+
+def without_password(uri: str) -> str:
+    """Return an address that can be written to disk and shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def absolute(uri: str) -> str:
+    """Return the address of a local store as another working directory would need it."""
+    if re.match(r"sqlite:///[^/]", uri):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return str(Path(uri).absolute()) if "://" not in uri and ":" not in uri else uri
+
+
+def is_remote(uri: str) -> bool:
+    """Tell whether an address is that of a server with a page."""
+    return bool(re.match(r"https?://", uri))
