@@ -43,7 +43,8 @@ class _Take(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         del epoch
         ours = {name for one in self._measuring for m in one.measurements[-1:] for name in m.logs()}
-        self.taken = {name: logs.pop(name) for name in [*(logs or {})] if name in ours}
+        logs = {} if logs is None else logs
+        self.taken = {name: logs.pop(name) for name in list(logs) if name in ours}
 
 
 class _PutBack(keras.callbacks.Callback):
