@@ -118,7 +118,7 @@ class MLflowTracker:
 
         run_id = self._run_id or runs.active_run_id(exclusive=self._exclusive)
         self._to = Destination(
-            tracking_uri=self._tracking_uri or runs.tracking_uri(),
+            tracking_uri=runs.absolute(self._tracking_uri or runs.tracking_uri()),
             run_id=run_id,
             experiment_id=None if run_id else runs.active_experiment_id(),
             own=run_id is None,
@@ -166,7 +166,7 @@ class MLflowTracker:
         self._to.kept_epoch = self._kept_epoch()
         options = {"panels": self._panels, "view": self._view, "note": self._note}
         place = asdict(self._to)
-        place["tracking_uri"] = runs.without_password(runs.absolute(place["tracking_uri"]))
+        place["tracking_uri"] = runs.without_password(place["tracking_uri"])
         return place | options
 
     @classmethod
