@@ -477,3 +477,14 @@ def test_an_uncompiled_model_is_refused_with_the_way_out():
     x, y = regression()
     with pytest.raises(UnsupportedModelError, match=r"isn't compiled.*model\.compile"):
         lossgap.measure(model, x, y)
+
+
+def test_a_program_that_never_set_a_seed_is_measured(monkeypatch):
+    from tensorflow.python.eager import context
+
+    x, y = regression()
+    model = linear()
+    monkeypatch.delattr(context.context(), "_rng", raising=False)
+    callback = lossgap.TrueLoss()
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    assert callback.measurements[0].true_loss == pytest.approx(mse(model, x, y), rel=1e-5)

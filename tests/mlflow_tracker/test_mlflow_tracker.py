@@ -252,7 +252,10 @@ def test_a_training_of_one_epoch_does_not_step_into_mlflows_trap(client):
         model = with_model_and_data(client, run)
         train(quick(), [measured(0)], at=time.time())
         mlflow.pyfunc.log_model(
-            python_model=lambda model_input: model_input, name="model", model_id=model.model_id
+            python_model=lambda model_input: model_input,
+            name="model",
+            model_id=model.model_id,
+            pip_requirements=["mlflow"],
         )
     assert linked(client, model)["lossgap/true_loss", 0].value == 1.0
     assert client.get_run(run.info.run_id).info.status == "FINISHED"

@@ -262,7 +262,7 @@ def divert_random_state() -> Callable[[], None]:
     its seed, and one with the same seed would go on where the first one stopped.
     """
     shared = context.context()
-    before = shared._rng
+    before = getattr(shared, "_rng", None)  # comes into being with the first global seed
     if before is None:  # no global seed: nothing that could be repeated
         return lambda: None
     shared._rng = random.Random(_OWN_SEED)  # noqa: S311 - no secret
