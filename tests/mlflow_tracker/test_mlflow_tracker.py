@@ -328,9 +328,7 @@ def test_the_panels_are_artifacts(client, tmp_path):
             "waterfall.png",
         )
     }
-    page = mlflow.artifacts.load_text(
-        f"{run.info.artifact_uri}/lossgap/true_loss.html"
-    )
+    page = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/lossgap/true_loss.html")
     assert "<script" in page
     assert " src=" not in page.split("<script", 1)[0]
     table = mlflow.load_table("lossgap/measurements.json", run_ids=[run.info.run_id])
@@ -397,9 +395,7 @@ def test_a_local_store_is_found_again_from_another_folder(client, tmp_path, monk
     assert the_run(client).data.metrics["lossgap/true_loss"] == 1.0
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"run_id": 3}, {"extra_tags": "team"}, {"run_id": object()}]
-)
+@pytest.mark.parametrize("arguments", [{"run_id": 3}, {"extra_tags": "team"}, {"run_id": object()}])
 def test_a_wrong_argument_is_an_error_at_once(arguments):
     with pytest.raises(InvalidArgumentError, match="Received"):
         MLflowTracker(**arguments)

@@ -1,0 +1,195 @@
+"""A server that is killed, frozen, slow or refusing: trainings go on, and every number arrives."""
+
+import subprocess
+import sys
+import time
+import warnings
+from threading import Event
+
+import keras
+import mlflow
+import pytest
+
+import lossgap
+from faulty_proxy import Proxy
+from lossgap.errors import LossgapWarning
+from lossgap.trackers import leftovers
+from small import linear, regression
+
+PLENTY = 180
+"""Seconds that a slow machine may take; nothing here asserts less."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_give_up(monkeypatch):
+    """Let MLflow's client try twice and for seconds, not eight times and for minutes."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+
+
+@pytest.fixture
+def run(server):
+    """Return a client of the live server, and a run there."""
+    client = mlflow.MlflowClient(server.uri)
+    return client, client.create_run("0").info.run_id
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function at the beginning of an epoch."""
+
+    def __init__(self, **actions):
+        super().__init__()
+        self.actions = {int(name.removeprefix("epoch_")): f for name, f in actions.items()}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.actions.get(epoch, lambda: None)()
+
+
+def train(uri, run_id, *callbacks, epochs=4):
+    """Train with a tracker for the run, and return the callback and the warnings."""
+    x, y = regression()
+    tracker = lossgap.mlflow.MLflowTracker(run_id, tracking_uri=uri, panels=False)
+    true_loss = lossgap.TrueLoss(x, y, trackers=tracker)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        linear().fit(x, y, epochs=epochs, verbose=0, callbacks=[true_loss, *callbacks])
+    return true_loss, [str(w.message) for w in said if issubclass(w.category, LossgapWarning)]
+
+
+def arrived(client, run_id):
+    """Return the logged true losses: (step, value), as often as they are there."""
+    history = client.get_metric_history(run_id, "lossgap/true_loss")
+    return [(m.step, m.value) for m in history]
+
+
+def expected(true_loss):
+    """Return what has to arrive."""
+    return [(m.epoch, m.true_loss) for m in true_loss.measurements]
+
+
+def wait_until(condition):
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + PLENTY
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_server_that_is_killed_and_comes_back_has_every_number_once(server, run):
+    client, run_id = run
+    true_loss, said = train(server.uri, run_id, At(epoch_2=server.kill))
+    assert len(true_loss.measurements) == 4
+    assert sum("mlflow is not answering" in text for text in said) == 1
+    assert "lossgap sync" in said[-1]
+    server.start()
+    wait_until(lambda: not leftovers.journal.paths())
+    assert arrived(client, run_id) == expected(true_loss)
+
+
+def test_another_process_sends_what_was_left(server, run, tmp_path):
+    client, run_id = run
+    server.kill()
+    program = f"""
+import sys; sys.path.insert(0, {str(sys.path[0])!r})
+import lossgap
+from small import linear, regression
+x, y = regression()
+tracker = lossgap.mlflow.MLflowTracker({run_id!r}, tracking_uri={server.uri!r}, panels=False)
+linear().fit(x, y, epochs=3, verbose=0, callbacks=[lossgap.TrueLoss(x, y, trackers=tracker)])
+"""
+    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    subprocess.run(
+        [sys.executable, "-c", program.replace(repr(str(sys.path[0])), repr(tests))],
+        check=True,
+        timeout=PLENTY,
+    )
+    (path,) = leftovers.journal.paths()
+    (outcome,) = leftovers.send_all()
+    assert (outcome.n_sent, outcome.n_left) == (0, 4)  # three measurements, and the end
+    server.start()
+    (outcome,) = leftovers.send_all()
+    assert (outcome.n_sent, outcome.n_left, outcome.trouble) == (4, 0, None)
+    assert not path.exists()
+    assert [step for step, _ in arrived(client, run_id)] == [0, 1, 2]
+    assert "lossgap.verdict" in client.get_run(run_id).data.tags
+
+
+def test_a_frozen_server_holds_nothing_up_and_gets_everything_when_it_thaws(server, run):
+    client, run_id = run
+    true_loss, _ = train(server.uri, run_id, At(epoch_1=server.freeze))
+    assert len(true_loss.measurements) == 4
+    server.thaw()
+    wait_until(lambda: len(arrived(client, run_id)) == 4 and not leftovers.journal.paths())
+    assert arrived(client, run_id) == expected(true_loss)
+
+
+@pytest.mark.parametrize("fault", [500, 429, "lost"])
+def test_a_server_that_refuses_for_a_while_has_every_number_once(server, run, fault):
+    client, run_id = run
+    with Proxy(server.uri) as proxy:
+
+        def misbehave():
+            proxy.fault = fault
+
+        true_loss, said = train(proxy.uri, run_id, At(epoch_1=misbehave))
+        assert len([text for text in said if "failed, and the training goes on" in text]) <= 1
+        proxy.fault = None
+        wait_until(lambda: len(arrived(client, run_id)) == 4 and not leftovers.journal.paths())
+    assert arrived(client, run_id) == expected(true_loss)
+
+
+def test_no_request_is_made_on_the_thread_that_trains(server, run):
+    """The server answers nothing while the training runs: it ends all the same."""
+    client, run_id = run
+    with Proxy(server.uri) as proxy:
+        proxy.fault = 3600.0
+        trained = Event()
+        true_loss, _ = train(
+            proxy.uri, run_id, keras.callbacks.LambdaCallback(on_train_end=lambda _: trained.set())
+        )
+        assert trained.is_set()
+        assert len(true_loss.measurements) == 4
+        (path,) = leftovers.journal.paths()
+        proxy.fault = None
+        wait_until(lambda: len(arrived(client, run_id)) == 4 and not path.exists())
+    assert arrived(client, run_id) == expected(true_loss)
+
+
+def test_a_deleted_run_keeps_the_numbers_on_disk(server, run):
+    client, run_id = run
+    client.delete_run(run_id)
+    _, said = train(server.uri, run_id)
+    assert "deleted" in said[0]
+    assert leftovers.journal.paths()
+    client.restore_run(run_id)
+    wait_until(lambda: not leftovers.journal.paths())
+    assert len(arrived(client, run_id)) == 4
+
+
+def test_a_refused_artifact_is_told_and_the_metrics_are_there(server, run, monkeypatch):
+    client, run_id = run
+
+    def refuse(*_arguments, **_options):
+        raise mlflow.exceptions.MlflowException(
+            "no", mlflow.protos.databricks_pb2.PERMISSION_DENIED
+        )
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifacts", refuse)
+    x, y = regression()
+    tracker = lossgap.mlflow.MLflowTracker(run_id, tracking_uri=server.uri, view=False)
+    linear().fit(x, y, epochs=1, verbose=0, callbacks=[lossgap.TrueLoss(x, y, trackers=tracker)])
+    assert len(arrived(client, run_id)) == 1
+
+
+def test_a_training_behind_a_live_server_is_the_same_as_without(server, run):
+    _, run_id = run
+    weights = []
+    for trackers in ((), lossgap.mlflow.MLflowTracker(run_id, tracking_uri=server.uri)):
+        x, y = regression()
+        model = linear(dropout=0.4)
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[lossgap.TrueLoss(x, y, trackers=trackers)])
+        weights.append(
+            [v.numpy().tobytes() for v in [*model.variables, *model.optimizer.variables]]
+        )
+    assert weights[0] == weights[1]
