@@ -11,9 +11,9 @@ import shutil
 import mlflow
 import pytest
 from mlflow.utils import autologging_utils
+from mlflow_server import Server
 
 import lossgap.mlflow
-from mlflow_server import Server
 
 
 @pytest.fixture(scope="session")

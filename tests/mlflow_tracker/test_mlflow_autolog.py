@@ -396,8 +396,7 @@ def test_switched_on_before_or_after_keras_is_imported(client, tmp_path, place):
     switches = "lossgap.mlflow.autolog(log_panels=False)"
     source = PROGRAM.format(**({"before": "", "after": ""} | {place: switches}))
     process = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning:lossgap", "-c", textwrap.dedent(source)]
-        + [f"sqlite:///{tmp_path / 'mlflow.db'}"],
+        [sys.executable, "-c", textwrap.dedent(source), f"sqlite:///{tmp_path / 'mlflow.db'}"],
         capture_output=True,
         text=True,
         check=False,

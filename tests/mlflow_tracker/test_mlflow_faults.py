@@ -4,14 +4,15 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 from threading import Event
 
 import keras
 import mlflow
 import pytest
+from faulty_proxy import Proxy
 
 import lossgap
-from faulty_proxy import Proxy
 from lossgap.errors import LossgapWarning
 from lossgap.trackers import leftovers
 from small import linear, regression
@@ -21,10 +22,10 @@ PLENTY = 180
 
 
 @pytest.fixture(autouse=True)
-def _quick_to_give_up(monkeypatch):
+def _quick_to_give_up(run, monkeypatch):
     """Let MLflow's client try twice and for seconds, not eight times and for minutes."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
 
 
@@ -90,20 +91,16 @@ def test_a_server_that_is_killed_and_comes_back_has_every_number_once(server, ru
 def test_another_process_sends_what_was_left(server, run, tmp_path):
     client, run_id = run
     server.kill()
+    tests = str(Path(__file__).parents[1])
     program = f"""
-import sys; sys.path.insert(0, {str(sys.path[0])!r})
+import sys; sys.path.insert(0, {tests!r})
 import lossgap
-from small import linear, regression
+from small import linear, regression, state
 x, y = regression()
 tracker = lossgap.mlflow.MLflowTracker({run_id!r}, tracking_uri={server.uri!r}, panels=False)
 linear().fit(x, y, epochs=3, verbose=0, callbacks=[lossgap.TrueLoss(x, y, trackers=tracker)])
 """
-    tests = str(__import__("pathlib").Path(__file__).parents[1])
-    subprocess.run(
-        [sys.executable, "-c", program.replace(repr(str(sys.path[0])), repr(tests))],
-        check=True,
-        timeout=PLENTY,
-    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PLENTY)
     (path,) = leftovers.journal.paths()
     (outcome,) = leftovers.send_all()
     assert (outcome.n_sent, outcome.n_left) == (0, 4)  # three measurements, and the end

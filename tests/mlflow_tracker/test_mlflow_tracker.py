@@ -440,7 +440,7 @@ def test_without_artifacts_the_metrics_are_read(client, tmp_path):
 def test_a_place_without_a_true_loss_says_so(client, tmp_path):
     with mlflow.start_run():
         mlflow.log_metric("loss", 1.0)
-    with pytest.raises(ValueError, match="No run in .* has 'lossgap/true_loss'"):
+    with pytest.raises(ValueError, match=r"No run in .* has 'lossgap/true_loss'"):
         read(f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(ValueError, match="no experiment called 'nothing'"):
         read(f"sqlite:///{tmp_path / 'mlflow.db'}?experiment=nothing")
