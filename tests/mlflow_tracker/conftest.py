@@ -41,11 +41,12 @@ def client(empty_database, tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-@pytest.fixture
-def server(empty_database, tmp_path):
-    """Return a live server of a new store, which a test may kill."""
-    shutil.copy(empty_database, tmp_path / "server.db")
-    with Server(tmp_path / "server.db", tmp_path / "artifacts") as running:
+@pytest.fixture(scope="session")
+def server(empty_database, tmp_path_factory):
+    """Return a live server. It takes seconds to start: a test that kills it starts it again."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "server.db")
+    with Server(folder / "server.db", folder / "artifacts") as running:
         yield running
 
 

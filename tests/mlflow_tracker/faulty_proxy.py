@@ -14,11 +14,11 @@ class Proxy:
     number of seconds as a float to wait before handing on, or ``None``.
     """
 
-    def __init__(self, target):
+    def __init__(self, target, port=0):
         self.target = target
         self.fault = None
         self.n_requests = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self.uri = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
