@@ -1,8 +1,9 @@
 """The command ``lossgap report``: one page about one or many runs."""
 
 import webbrowser
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
     from lossgap.charts.render import Theme
 
 
+# The trackers whose package has a reader.
+READERS: Final = ("wandb",)
+
+
 def report(
     *,
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Where the measurements are: files of JSON lines (*.jsonl)."
+            metavar="PATH...",
+            help="Where the measurements are: files of JSON lines (*.jsonl), or run folders of W&B.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
@@ -61,6 +67,11 @@ def report(
 def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
 
+    known = {reader.name for reader in readers.readers()}
+    for name in READERS:
+        reader = import_module(f"lossgap.{name}.reader").READER
+        if reader.name not in known:
+            readers.register(reader)
     found = [run for place in places for run in readers.read(place)]
     runs = [run for run in found if text in run.name]
     if not runs:

@@ -20,6 +20,11 @@ TRUE_PREFIX: Final = "true_"
 
 # Ours, for trackers.
 NAMESPACE: Final = "lossgap/"
+EPOCH: Final = "epoch"
+STEP: Final = "step"
+N_SAMPLES: Final = "n_samples"
+N_TOTAL: Final = "n_total"
+ERROR_SUFFIX: Final = "_stderr"
 
 # The parts of the gap, in the order in which they are told and drawn.
 PENALTY: Final = "penalty"
@@ -64,3 +69,8 @@ def tracked(name: str) -> str:
 def tracked_part(name: str) -> str:
     """Name the part ``name`` of the gap for trackers: ``lossgap/gap_<name>``."""
     return tracked(f"gap_{name}")
+
+
+def tracked_part_error(name: str) -> str:
+    """Name the standard error of a part for trackers: ``lossgap/gap_<part>_stderr``."""
+    return f"{tracked_part(name)}{ERROR_SUFFIX}"
