@@ -136,7 +136,9 @@ class WandbTracker:
         step = rows.STEP if self._training.options.get("unit") == "step" else rows.EPOCH
         for name in values:
             if name not in self._defined:
-                axis = None if name in {rows.EPOCH, rows.STEP} else step
+                # W&B would put a 0 into rows without their axis.
+                bare = name in {rows.EPOCH, rows.STEP} or step not in values
+                axis = None if bare else step
                 self._run.define_metric(name, step_metric=axis, hidden=rows.is_hidden(name) or None)
                 self._defined.add(name)
 

@@ -164,7 +164,7 @@ class Stub:
             for view in self.views.values()
             if view["type"] == variables["type"] and view["projectName"] == variables["project"]
         ]
-        runs = [{"node": {"historyKeys": {"keys": dict.fromkeys(k, {})}}} for k in self.run_keys]
+        runs = [{"node": {"historyKeys": {"keys": {key: {} for key in k}}}} for k in self.run_keys]
         return {"project": {"allViews": {"edges": nodes}, "runs": {"edges": runs}}}
 
     def upsert_view(self, variables):
@@ -241,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     stub = None
 
-    def do_POST(self):  # noqa: N802 - the names of the standard library
+    def do_POST(self):
         body = self.body()
         if self.stub.fault:
             return self.reply({"error": "told to fail"}, self.stub.fault)
@@ -258,14 +258,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.stub.stream(match[3], json.loads(body))
         return self.reply({"limits": {}})
 
-    def do_PUT(self):  # noqa: N802
+    def do_PUT(self):
         body = self.body()
         with self.stub.changed:
             self.stub.files[self.path.removeprefix("/put/")] = body
             self.stub.changed.notify_all()
         self.reply({})
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.reply({})
 
     def graphql(self, request):
