@@ -92,8 +92,7 @@ class Stub:
             "Views": self.views_of_project,
             "UpsertView2": self.upsert_view,
             "upsertView": self.upsert_view,
-            "projects": self.list_projects,
-            "Projects": self.list_projects,
+            "GetProjects": self.list_projects,
         }.get(name)
         return reply(variables) if reply else {}
 
@@ -190,6 +189,7 @@ class Stub:
                     "entityName": ENTITY,
                     "createdAt": "",
                     "isBenchmark": False,
+                    "user": None,
                 }
             }
             for name in self.projects

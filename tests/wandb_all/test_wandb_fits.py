@@ -155,10 +155,9 @@ def test_autolog_logs_every_fit_to_the_run_that_is_active():
 def test_autolog_without_a_run_says_so_once_and_trains_on():
     lossgap.wandb.autolog()
     with pytest.warns(LossgapWarning, match=r"no W&B run is active.*wandb\.init") as warned:
-        history = fit(small.linear()).history
-        fit(small.linear())
+        histories = [fit(small.linear()).history for _ in range(2)]
     assert len(warned) == 1
-    assert "true_loss" not in history
+    assert not any("true_loss" in history for history in histories)
     lossgap.wandb.autolog(silent=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,5 @@
 """Tests of the W&B tracker that need wandb alone: no backend, no charts."""
 
-from wandb_runs import offline as offline
-from wandb_runs import server as server
+from wandb_runs import offline, server
+
+__all__ = ["offline", "server"]

@@ -15,6 +15,7 @@ from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
 from lossgap.errors import InvalidArgumentError
 from lossgap.trackers import Delivery
+from lossgap.trackers.records import Log
 from lossgap.wandb import WandbTracker, read_runs, rows
 from wandb_runs import folder, history, inspect, ours, read, train, wait_for_end
 
@@ -200,10 +201,12 @@ def test_a_row_that_comes_after_the_end_is_a_warning_with_the_way_out():
     first, *others = chart_samples.training(4)
     delivery.measured(first)
     run.finish()
+    for measurement in others[:-1]:
+        delivery._outboxes[0].put(Log(measurement, 0.0))
+    delivery._outboxes[0].settle(60)
     with pytest.warns(LossgapWarning, match=r"finished before the training.*after fit") as warned:
-        for measurement in others:
-            delivery.measured(measurement)
-        delivery.end(None)
+        delivery.measured(others[-1])
+    assert delivery.end(None)
     assert len([w for w in warned if issubclass(w.category, LossgapWarning)]) == 1
     wait_for_end(folder(run))
     assert len(read(folder(run))) == 1

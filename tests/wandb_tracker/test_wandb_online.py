@@ -297,7 +297,9 @@ def test_an_unreachable_server_at_the_start_ends_within_its_timeout(server):
 def test_the_stub_remembers_what_it_is_sent():
     stub = wandb_stub.Stub()
     try:
-        stub.stream("run", {"files": {"wandb-history.jsonl": {"offset": 0, "content": ['{"a": 1}']}}})
+        stub.stream(
+            "run", {"files": {"wandb-history.jsonl": {"offset": 0, "content": ['{"a": 1}']}}}
+        )
         assert stub.history("run") == [{"a": 1}]
     finally:
         stub.stop()

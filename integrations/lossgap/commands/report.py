@@ -26,7 +26,7 @@ def report(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Where the measurements are: files of JSON lines (*.jsonl), or run folders of W&B.",
+            help="Where the measurements are: JSON lines (*.jsonl), or run folders of W&B.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(

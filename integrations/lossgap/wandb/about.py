@@ -12,8 +12,7 @@ PRECISION: Final = "precision"
 
 _CAVEATS: Final = (
     "val_loss is what Keras reports: it includes the penalties. true_val_loss does not.",
-    "drift is what the other parts leave: the epoch's average over moving weights and changing "
-    "batches.",
+    "drift is what the other parts leave: the average over moving weights and changing batches.",
 )
 _ESTIMATE: Final = "The true loss is an estimate on a sample, with a standard error."
 _RANDOM: Final = "Parts of the gap that depend on random masks are estimates, with standard errors."

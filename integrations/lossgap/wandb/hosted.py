@@ -1,7 +1,8 @@
 """Questions to a W&B server, and what its refusals mean."""
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -67,7 +68,7 @@ def contents(where: Project, view_type: str) -> Contents:
         LossgapError: There is no answer, or no such project; the text says the way out.
     """
     variables = {"entity": where.entity, "project": where.name, "type": view_type}
-    execute = require("wandb_workspaces._graphql", extra="wandb").execute_graphql
+    execute = workspaces("_graphql").execute_graphql
     with explained(where):
         found = (execute(api(), _VIEWS, variables) or {}).get("project")
     if found is None:
@@ -79,6 +80,17 @@ def contents(where: Project, view_type: str) -> Contents:
         tuple(_nodes(found.get("allViews"))),
         tuple(_history_keys(node.get("historyKeys")) for node in _nodes(found.get("runs"))),
     )
+
+
+def workspaces(module: str) -> Any:
+    """Import a module of W&B's package for views and reports, which uses what is deprecated.
+
+    Raises:
+        MissingDependencyError: It isn't installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return require(f"wandb_workspaces.{module}", extra="wandb")
 
 
 def api() -> Any:
@@ -98,30 +110,24 @@ def explained(where: Project) -> Iterator[None]:
 
 
 def _explain(text: str, where: Project) -> str:
+    """Say in a line what a refusal means, by the words in it: W&B's errors have no codes."""
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     lower = text.lower()
-    rules: list[tuple[Callable[[str], bool], str]] = [
-        (
-            lambda t: "no api key" in t,
-            f"No W&B API key was found for {server}. Run: wandb login, or set WANDB_API_KEY.",
-        ),
-        (
-            lambda t: "permission" in t or "403" in t or "forbidden" in t,
+
+    def says(*words: str) -> bool:
+        return any(word in lower for word in words)
+
+    if says("no api key"):
+        return f"No W&B API key was found for {server}. Run: wandb login, or set WANDB_API_KEY."
+    if says("permission", "403", "forbidden"):
+        return (
             f"This W&B key may not write to {where} ({text}). Ask its owner for the right, or "
-            "choose another entity.",
-        ),
-        (
-            lambda t: "not logged in" in t or "401" in t or "unauthorized" in t,
-            f"W&B at {server} doesn't accept the API key ({text}). Run: wandb login --relogin",
-        ),
-        (
-            lambda t: "404" in t or "not found" in t,
-            f"W&B at {server} doesn't know this address ({text}). Check WANDB_BASE_URL, and {where}.",
-        ),
-    ]
-    for holds, told in rules:
-        if holds(lower):
-            return told
+            "choose another entity."
+        )
+    if says("not logged in", "401", "unauthorized"):
+        return f"W&B at {server} doesn't accept the key ({text}). Run: wandb login --relogin"
+    if says("404", "not found"):
+        return f"W&B at {server} doesn't know {where} ({text}). Check both, and WANDB_BASE_URL."
     return (
         f"W&B at {server} can't be reached, or doesn't answer as expected ({text}). Try again "
         "later, or look at what would be sent: --dry-run"

@@ -8,7 +8,6 @@ from lossgap.charts import palette
 from lossgap.core import keys
 from lossgap.core.settings import UNITS
 from lossgap.errors import InvalidArgumentError
-from lossgap.extras import require
 from lossgap.wandb import hosted, presets, rows
 
 VIEW: Final = "True loss (lossgap)"
@@ -95,7 +94,7 @@ def panels(where: hosted.Project, unit: str, logged: Collection[str] | None) -> 
         logged: The keys that the runs have; ``None`` for all that there may be. A query
             for a key that no row has may come back empty.
     """
-    wr = require("wandb_workspaces.reports.v2", extra="wandb")
+    wr = hosted.workspaces("reports.v2")
     x = rows.STEP if unit == "step" else rows.EPOCH
 
     def there(names: Collection[str]) -> list[str]:
@@ -136,7 +135,7 @@ def _layout(wr: Any, index: int) -> Any:
 
 
 def _view(where: hosted.Project, unit: str, logged: Collection[str] | None) -> Any:
-    ws = require("wandb_workspaces.workspaces", extra="wandb")
+    ws = hosted.workspaces("workspaces")
     section = ws.Section(
         name=SECTION, panels=panels(where, unit, logged), is_open=True, pinned=True
     )
@@ -170,7 +169,7 @@ def _create_chart(where: hosted.Project, panel: str, spec: presets.Spec) -> None
 
 def _save(where: hosted.Project, view: Any, found: hosted.Contents) -> str:
     """Save the view, or its section into the one that is there; return its address."""
-    internal = require("wandb_workspaces.workspaces.internal", extra="wandb")
+    internal = hosted.workspaces("workspaces.internal")
     before = next((node for node in found.views if node["displayName"] == VIEW), None)
     if before is not None:
         (section,) = view.sections

@@ -5,16 +5,15 @@ from typing import Any, Final
 
 from lossgap.charts.methods import LOSSES
 from lossgap.core import keys
-from lossgap.extras import require
 from lossgap.wandb import hosted, panel
 
 TITLE: Final = "True loss: runs compared (lossgap)"
 
 _VIEW_TYPE: Final = "runs"
 _INTRO: Final = (
-    "What Keras prints as loss mixes the loss on the data with penalties, dropout, class weights and "
-    "an average over weights that kept moving. Compare runs by their true loss: it is the loss on "
-    "the training data alone, with the weights at the end of the epoch."
+    "What Keras prints as loss mixes the loss on the data with penalties, dropout, class weights "
+    "and an average over weights that kept moving. Compare runs by their true loss: it is the loss "
+    "on the training data alone, with the weights at the end of the epoch."
 )
 _HOW: Final = (
     "A large regularization gap is no fault: it is what regularization costs while training.",
@@ -66,7 +65,7 @@ def report_json(project: str, *, unit: str = "epoch") -> dict[str, Any]:
 
 
 def _report(where: hosted.Project, unit: str, logged: frozenset[str] | None) -> Any:
-    wr = require("wandb_workspaces.reports.v2", extra="wandb")
+    wr = hosted.workspaces("reports.v2")
     runset = wr.Runset(  # of the report's own project
         name="Runs with a true loss",
         order=[wr.OrderBy(wr.SummaryMetric(keys.tracked(keys.TRUE_LOSS)), ascending=True)],
