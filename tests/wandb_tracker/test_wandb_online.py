@@ -115,7 +115,10 @@ def test_a_server_that_dies_loses_nothing(server):
     assert server.wait_for(lambda: len(ours(server.history(run.id))) == 6, PATIENCE)
     server.stop()
     trainer.log(WHOLE[6:])
-    trainer.end()
+    until(lambda: faults.upload_trouble(run))
+    with pytest.warns(LossgapWarning, match="refused.*wandb sync --include-online") as warned:
+        trainer.end()
+    assert len(warned) == 1
     run.finish()  # within its finish_timeout
     assert len(ours(server.history(run.id))) == 6
     everything_is_on_disk(run)
@@ -131,8 +134,10 @@ def test_a_server_that_comes_back_gets_what_it_missed(server):
     assert server.wait_for(lambda: len(ours(server.history(run.id))) == 6, PATIENCE)
     server.stop()
     trainer.log(WHOLE[6:])
+    until(lambda: faults.upload_trouble(run))
     server.start()
-    trainer.end()
+    until(lambda: faults.upload_trouble(run) is None)
+    assert trainer.end()  # and no warning
     run.finish()
     everything_is_on_disk(run)
     everything_is_delivered(server, run)
@@ -167,7 +172,9 @@ def test_a_server_with_errors_gets_the_rows_when_it_is_well_again(server):
     server.stream_fault = 500
     trainer.log(WHOLE[6:])
     assert server.refused.wait(PATIENCE)
-    trainer.end()
+    until(lambda: faults.upload_trouble(run))
+    with pytest.warns(LossgapWarning, match="500.*wandb sync --include-online"):
+        trainer.end()
     server.stream_fault = None
     run.finish()
     everything_is_on_disk(run)

@@ -1,6 +1,8 @@
 """What goes wrong with a W&B run, in words that say the way out."""
 
 import json
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -9,9 +11,12 @@ from lossgap.errors import LossgapError, first_line
 
 _LOG: Final = Path("logs", "debug-internal.log")
 _TAIL_BYTES: Final = 200_000
-_STREAM: Final = "filestream"
-_HTTP: Final = "api: HTTP error"
-_RETRYING: Final = "retrying"
+_STREAM: Final = "file_stream"
+_SENT: Final = "filestream: request sent"
+_FATAL: Final = "filestream: fatal error: filestream:"
+_RETRYING: Final = "api: retrying error"
+_HTTP_ERRORS: Final = ("api: HTTP error", "api: retrying HTTP error")
+_ABOUT_ROWS: Final = (_STREAM, "filestream: ")
 
 
 def folder(run: Any) -> Path | None:
@@ -49,39 +54,48 @@ def _to_deliver(run: Any) -> str:
 def upload_trouble(run: Any) -> str | None:
     """Say why rows of an online run stay on disk, as far as W&B's own log of the run tells.
 
-    W&B logs nothing to the caller when a server dies or refuses: ``run.log`` goes on as before.
+    W&B tells the caller nothing when a server dies or refuses: ``run.log`` goes on as before.
     The log's form is W&B's own, so whatever isn't understood counts as no trouble.
     """
     place = folder(run)
     if place is None:
         return None
-    with suppress(OSError, ValueError):
-        with (place / _LOG).open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-        for line in reversed(lines):
-            reason = _reason(line)
-            if reason:
-                return (
-                    f"W&B's server doesn't take this run's rows: {reason} They are on disk. "
-                    "W&B goes on trying until the run is finished; what is left then is delivered "
-                    f"by: wandb sync --include-online {place}"
-                )
+    for entry in _log_backwards(place):
+        text = str(entry.get("msg", ""))
+        if text.startswith(_SENT):
+            return None
+        reason = _reason(text, entry)
+        if reason:
+            return (
+                f"W&B's server doesn't take this run's rows: {reason}. They are on disk. Those "
+                "that W&B hasn't sent when the run is finished are delivered by: "
+                f"wandb sync --include-online {place}"
+            )
     return None
 
 
-def _reason(line: str) -> str | None:
-    """Return what a line of the log says about rows that aren't taken."""
-    if _STREAM not in line and _HTTP not in line and _RETRYING not in line:
-        return None
+def _log_backwards(place: Path) -> Iterator[dict[str, Any]]:
+    """Yield the last entries of W&B's log of a run that are about the stream of its rows."""
     try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    text = str(entry.get("msg", ""))
-    if str(entry.get("level", "")).startswith("ERROR") and text.startswith(f"{_STREAM}: fatal"):
-        return f"{text.rpartition(f'{_STREAM}: ')[2].partition(' url=')[0].strip().rstrip('.')}."
-    if text == _HTTP and "file_stream" in str(entry.get("url", "")):
-        return f"HTTP status {entry.get('status')}."
+        with (place / _LOG).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    for line in reversed(lines):
+        if any(word in line for word in _ABOUT_ROWS):
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    yield entry
+
+
+def _reason(text: str, entry: dict[str, Any]) -> str | None:
+    """Return what an entry says about rows that aren't taken."""
+    if text.startswith(_FATAL):
+        return text.removeprefix(_FATAL).partition(" url=")[0].strip().rstrip(".")
+    if text in _HTTP_ERRORS and _STREAM in str(entry.get("url", "")):
+        return f"it answers with HTTP status {entry.get('status')}"
+    if text == _RETRYING and _STREAM in str(entry.get("error", "")):
+        return str(entry["error"]).rpartition(": ")[2].rstrip(".")
     return None
