@@ -163,7 +163,7 @@ def _create_chart(where: hosted.Project, panel: str, spec: presets.Spec) -> None
         )
     except Exception as error:
         text = str(error).lower()
-        if not any(word in text for word in ("exist", "duplicate", "409", "conflict")):
+        if not any(word in text for word in ("already", "duplicate", "409", "conflict")):
             raise
 
 
