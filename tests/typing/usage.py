@@ -42,6 +42,20 @@ def in_a_loop(model: Any, x: Any, y: Any) -> lossgap.Measurement:
     return lossgap.Measurement.from_dict(measurement.to_dict())
 
 
+def with_weights_and_biases(model: Any, x: Any, y: Any, run: Any) -> str:
+    """Log to a run, or to the active one from every fit; install the panel; read a run back."""
+    tracker = lossgap.wandb.WandbTracker(run, notes=True)
+    model.fit(x, y, callbacks=[lossgap.TrueLoss(trackers=["wandb", tracker])])
+    lossgap.wandb.autolog(every=2, unit="epoch", silent=True, notes=False)
+    lossgap.wandb.autolog(disable=True)
+    assert_type(lossgap.wandb.panel_json("team/digits", unit="step"), dict[str, Any])
+    assert_type(lossgap.wandb.report_json("team/digits"), dict[str, Any])
+    assert_type(lossgap.wandb.create_report("team/digits"), str)
+    (found,) = lossgap.wandb.read_runs("wandb/offline-run-20260101_120000-abc")
+    assert_type(found.measurements, tuple[lossgap.Measurement, ...])
+    return lossgap.wandb.install_panel("team/digits")
+
+
 def with_errors(model: Any, x: Any) -> str:
     """Catch what lossgap raises, by its root class."""
     try:

@@ -9,6 +9,7 @@ import typer
 
 from lossgap.commands.demo import demo
 from lossgap.commands.report import report
+from lossgap.commands.wandb import wandb
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,5 +46,10 @@ app.command(
     epilog="Examples: lossgap report runs.jsonl -o page.html --open, and with pictures for print: "
     "lossgap report runs.jsonl --png pictures --dpi 300 --gif plot.gif"
 )(report)
+app.add_typer(
+    wandb,
+    name="wandb",
+    epilog="Example, which sends nothing: lossgap wandb install-panel me/digits --dry-run",
+)
 
 __all__ = ["app"]

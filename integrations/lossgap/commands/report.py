@@ -1,9 +1,9 @@
 """The command ``lossgap report``: one page about one or many runs."""
 
-import importlib
 import webbrowser
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lossgap.charts.render import Theme
 
 
-# Packages whose module `reader` reads what their tracker wrote.
-READERS = ("mlflow",)
+# The trackers whose package has a reader.
+READERS: Final = ("mlflow", "wandb")
 
 
 def report(
@@ -26,8 +26,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="PLACE...",
-            help="Where the measurements are: files of JSON lines (*.jsonl), or an MLflow tracking "
-            "URI, with ?experiment=NAME or ?runs=ID,ID to choose.",
+            help="Where the measurements are: files of JSON lines (*.jsonl), run folders of W&B, "
+            "or an MLflow tracking URI, with ?experiment=NAME or ?runs=ID,ID to choose.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
@@ -68,9 +68,10 @@ def report(
 def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
 
+    known = {reader.name for reader in readers.readers()}
     for name in READERS:
-        reader = importlib.import_module(f"lossgap.{name}.reader").READER
-        if reader not in readers.readers():
+        reader = import_module(f"lossgap.{name}.reader").READER
+        if reader.name not in known:
             readers.register(reader)
     found = [run for place in places for run in readers.read(place)]
     runs = [run for run in found if text in run.name]

@@ -24,6 +24,11 @@ REPORTED_LOSS: Final = "reported_loss"
 GENERALIZATION_GAP: Final = "generalization_gap"
 STANDARD_ERROR: Final = "true_loss_stderr"
 SECONDS: Final = "seconds"
+EPOCH: Final = "epoch"
+STEP: Final = "step"
+N_SAMPLES: Final = "n_samples"
+N_TOTAL: Final = "n_total"
+ERROR_SUFFIX: Final = "_stderr"
 
 # The parts of the gap, in the order in which they are told and drawn.
 PENALTY: Final = "penalty"
@@ -73,3 +78,8 @@ def tracked_part(name: str) -> str:
 def tracked_best(name: str) -> str:
     """Name ``name`` of the measurement with the best true validation loss."""
     return tracked(f"best_{name}")
+
+
+def tracked_part_error(name: str) -> str:
+    """Name the standard error of a part for trackers: ``lossgap/gap_<part>_stderr``."""
+    return f"{tracked_part(name)}{ERROR_SUFFIX}"

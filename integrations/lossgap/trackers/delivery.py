@@ -10,7 +10,7 @@ from lossgap.core.summary import Summary
 from lossgap.errors import LossgapWarning
 from lossgap.trackers import leftovers, registry
 from lossgap.trackers.outbox import Outbox
-from lossgap.trackers.protocol import ResumableTracker
+from lossgap.trackers.protocol import ResumableTracker, SettlingTracker
 from lossgap.trackers.records import Finish, Log
 
 
@@ -38,7 +38,10 @@ class Delivery:
             except BaseException:
                 self.end(None, failed=True)
                 raise
-            self._outboxes.append(Outbox(tracker))
+            outbox = Outbox(tracker)
+            self._outboxes.append(outbox)
+            if isinstance(tracker, SettlingTracker):
+                tracker.settle_with(outbox.settle)
             if isinstance(tracker, ResumableTracker):
                 leftovers.send_in_background(tracker.name)
 

@@ -107,6 +107,14 @@ class Outbox:
                 self._troubles.append(self._what_waits())
         return self._lines
 
+    def settle(self, seconds: float) -> bool:
+        """Wait until all that was put in so far is with the tracker, and say whether it is."""
+        with self._changed:
+            last = self._pending[-1][0] if self._pending else -1
+            return self._changed.wait_for(
+                lambda: not self._pending or self._pending[0][0] > last, seconds
+            )
+
     def closed(self) -> bool:
         """Tell whether the end of the training was put in."""
         return self._closing

@@ -1,6 +1,6 @@
 """What a tracker is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 from lossgap.core.measurement import Measurement
@@ -73,4 +73,22 @@ class ResumableTracker(Tracker, Protocol):
     @classmethod
     def resume(cls, destination: Mapping[str, Any]) -> Self:
         """Build the tracker again, started, to deliver what was left."""
+        ...
+
+
+@runtime_checkable
+class SettlingTracker(Tracker, Protocol):
+    """A tracker whose run can end while the training goes on, by the user's own code.
+
+    What was measured before that moment belongs into the run, and may still be on its way.
+    """
+
+    def settle_with(self, settle: Callable[[float], bool]) -> None:
+        """Take the function that waits until the tracker has what was measured so far.
+
+        Called once per training, after :meth:`start`.
+
+        Args:
+            settle: Called with the most seconds to wait; returns whether all arrived.
+        """
         ...

@@ -1,0 +1,93 @@
+"""The records in a run's ``.wandb`` file: LevelDB's log format behind a header of seven bytes.
+
+References:
+    LevelDB's log format:
+    https://github.com/google/leveldb/blob/main/doc/log_format.md
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from lossgap.errors import DataError
+from lossgap.extras import require
+
+LARGEST_RECORD: Final = 64 * 2**20
+LARGEST_FILE: Final = 4 * 2**30
+
+_MAGIC: Final = b":W&B"
+_HEADER_BYTES: Final = 7
+_BLOCK_BYTES: Final = 32_768
+_CHUNK: Final = struct.Struct("<IHB")
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield the records of a run's file, in order.
+
+    A file whose process was killed ends in the middle of a record: what is whole before it is
+    yielded. Nothing is yielded from behind a damaged place.
+
+    Args:
+        path: The file, ``run-*.wandb``.
+
+    Yields:
+        ``wandb.proto.wandb_internal_pb2.Record`` objects.
+
+    Raises:
+        DataError: The file isn't one of W&B's, or is too large.
+        MissingDependencyError: wandb isn't installed.
+        OSError: The file can't be read.
+    """
+    proto = require("wandb.proto.wandb_internal_pb2", extra="wandb")
+    decode = require("google.protobuf.message", extra="wandb").DecodeError
+    if path.stat().st_size > LARGEST_FILE:
+        raise DataError(f"{path}: larger than {LARGEST_FILE >> 30} GiB, which isn't read.")
+    with path.open("rb") as file:
+        for payload in _payloads(file, path):
+            try:
+                yield proto.Record.FromString(payload)
+            except decode:
+                return
+
+
+def _payloads(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Put the chunks of each record together."""
+    if not file.read(_HEADER_BYTES).startswith(_MAGIC):
+        raise DataError(f"{path}: not a file of W&B's. Expected it to begin with {_MAGIC!r}.")
+    parts: list[bytes] = []
+    size = 0
+    for kind, data in _chunks(file):
+        if kind in (_FULL, _FIRST):
+            parts, size = [], 0
+        elif not parts:
+            return
+        parts.append(data)
+        size += len(data)
+        if size > LARGEST_RECORD:
+            raise DataError(f"{path}: a record is larger than {LARGEST_RECORD >> 20} MiB.")
+        if kind in (_FULL, _LAST):
+            yield b"".join(parts)
+            parts = []
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and data of the chunks until the file ends, or is damaged."""
+    place = _HEADER_BYTES
+    while True:
+        left = _BLOCK_BYTES - place % _BLOCK_BYTES
+        if left < _CHUNK.size:  # too little for a chunk: zeros
+            file.read(left)
+            place += left
+        head = file.read(_CHUNK.size)
+        if len(head) < _CHUNK.size:
+            return
+        checksum, length, kind = _CHUNK.unpack(head)
+        data = file.read(length)
+        known = kind in (_FULL, _FIRST, _MIDDLE, _LAST)
+        if len(data) < length or not known or zlib.crc32(bytes([kind]) + data) != checksum:
+            return
+        place += _CHUNK.size + length
+        yield kind, data

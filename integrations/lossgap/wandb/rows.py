@@ -1,0 +1,100 @@
+"""One measurement, one row of a run's history: there and back."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lossgap.core import keys
+from lossgap.core.measurement import Measurement, MetricValues, Part
+
+EPOCH: Final = keys.tracked(keys.EPOCH)
+STEP: Final = keys.tracked(keys.STEP)
+TRUE_LOSS: Final = keys.tracked(keys.TRUE_LOSS)
+
+_N_SAMPLES: Final = keys.tracked(keys.N_SAMPLES)
+_N_TOTAL: Final = keys.tracked(keys.N_TOTAL)
+_BARE: Final = Measurement(
+    0.0, reported_loss=0.0, val_loss=0.0, true_val_loss=0.0, standard_error=0.0
+)
+# The names that a measurement without parts and metrics has: no metric's.
+_FIXED: Final = frozenset(_BARE.tracked())
+_REPORTED_LOSS: Final = keys.tracked("reported_loss")
+_VAL_LOSS: Final = keys.tracked(keys.VAL_LOSS)
+_TRUE_VAL_LOSS: Final = keys.tracked(keys.TRUE_VAL_LOSS)
+_ERROR: Final = keys.tracked("true_loss_stderr")
+_SECONDS: Final = keys.tracked("seconds")
+_METRIC: Final = keys.tracked(keys.TRUE_PREFIX)
+_ODD: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def row(measurement: Measurement) -> dict[str, float]:
+    """Return the row of a measurement: what every tracker gets, and where it belongs.
+
+    Beside the numbers of :meth:`~lossgap.Measurement.tracked` it has the epoch (from 0, as
+    Keras counts in callbacks), the optimizer's step, how many samples were measured of how
+    many, and the standard errors of the parts. The penalty by layer isn't in it: a model may
+    have thousands of layers.
+    """
+    found: dict[str, float | None] = {EPOCH: measurement.epoch, STEP: measurement.step}
+    found |= measurement.tracked()
+    found |= {
+        keys.tracked_part_error(name): part.standard_error
+        for name, part in measurement.parts.items()
+    }
+    found[_N_SAMPLES] = measurement.n_samples or None
+    found[_N_TOTAL] = measurement.n_total or None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether W&B should draw no chart of its own for a key: counts and errors."""
+    counts = (EPOCH, STEP, _N_SAMPLES, _N_TOTAL)
+    return name in counts or name.endswith(keys.ERROR_SUFFIX)
+
+
+def is_row(values: Mapping[str, Any]) -> bool:
+    """Tell whether a row of a history holds a measurement."""
+    return TRUE_LOSS in values
+
+
+def measurement(values: Mapping[str, Any], *, precision: str = "float32") -> Measurement:
+    """Return the measurement of a row; other keys in it don't matter.
+
+    Raises:
+        ValueError: One of lossgap's keys has no number.
+        TypeError: Likewise.
+    """
+    numbers = {
+        name: _number(value) for name, value in values.items() if name.startswith(keys.NAMESPACE)
+    }
+    return Measurement(
+        true_loss=numbers[TRUE_LOSS],
+        epoch=_count(numbers.get(EPOCH)),
+        step=_count(numbers.get(STEP)),
+        reported_loss=numbers.get(_REPORTED_LOSS),
+        val_loss=numbers.get(_VAL_LOSS),
+        true_val_loss=numbers.get(_TRUE_VAL_LOSS),
+        parts={
+            name: Part(numbers[key], numbers.get(keys.tracked_part_error(name)))
+            for name in keys.PARTS
+            if (key := keys.tracked_part(name)) in numbers
+        },
+        metrics={
+            name.removeprefix(_METRIC): MetricValues(true=value)
+            for name, value in numbers.items()
+            if name.startswith(_METRIC) and name not in _FIXED
+        },
+        n_samples=_count(numbers.get(_N_SAMPLES)) or 0,
+        n_total=_count(numbers.get(_N_TOTAL)) or 0,
+        standard_error=numbers.get(_ERROR),
+        seconds=numbers.get(_SECONDS, 0.0),
+        precision=precision,
+    )
+
+
+def _number(value: Any) -> float:
+    return _ODD[value] if isinstance(value, str) and value in _ODD else float(value)
+
+
+def _count(value: float | None) -> int | None:
+    return None if value is None else int(value)
