@@ -1,0 +1,117 @@
+// What is told of one run: its losses, the verdict, the waterfall of a chosen epoch, and every number.
+
+import { clear, draw } from "./charts.js";
+import { byId, element, nameOf, setText, written } from "./dom.js";
+import { line } from "./requests.js";
+
+export class Details {
+  constructor(state, listeners) {
+    this.state = state;
+    this.listeners = listeners;
+    this.askRun = line();
+    this.askFall = line();
+    this.places = [];
+    this.turn = 0;
+    byId("at").addEventListener("input", () => this.moved());
+    byId("told").addEventListener("change", (event) => listeners.tell(this.state.runs[Number(event.target.value)]));
+  }
+
+  async show() {
+    const name = this.state.focus;
+    byId("details").hidden = name === null;
+    this.offer();
+    if (name === null) return;
+    const answer = await this.askRun("run", [["run", name]]);
+    if (answer === null) return;
+    if (answer.gone || answer.problem) {
+      this.places = [];
+      byId("headline").replaceChildren();
+      setText(byId("verdict"), answer.problem || `Nothing was logged for ${nameOf(name)}.`);
+      byId("numbers").replaceChildren();
+      byId("fall").hidden = true;
+      return;
+    }
+    this.tell(answer);
+    await this.fall();
+  }
+
+  offer() {
+    const { runs, focus } = this.state;
+    byId("teller").hidden = runs.length < 2;
+    byId("told").replaceChildren(...runs.map((name, index) => element("option", nameOf(name), { value: String(index) })));
+    byId("told").value = String(runs.indexOf(focus));
+  }
+
+  tell(answer) {
+    this.axis = answer.axis;
+    this.places = answer.places;
+    byId("headline").replaceChildren(...answer.tiles.map((tile) => {
+      const node = element("div", undefined, { className: "tile" });
+      if (tile.colour) node.style.borderColor = tile.colour;
+      node.append(element("b", tile.title), element("strong", tile.number), element("span", tile.note));
+      return node;
+    }));
+    setText(byId("verdict"), answer.verdict);
+    setText(byId("method"), answer.method);
+    byId("terms").replaceChildren(...answer.terms.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
+    this.list(answer);
+  }
+
+  list({ numbers, axis, n_measured: total }) {
+    const head = element("tr");
+    head.append(...numbers.headings.map((heading) => element("th", heading, { scope: "col" })));
+    const body = numbers.rows.map((row) => {
+      const node = element("tr");
+      node.append(element("th", String(row[0]), { scope: "row" }), ...row.slice(1).map((value) => element("td", written(value))));
+      return node;
+    });
+    const table = byId("numbers");
+    table.replaceChildren(element("caption", `Every ${axis} of ${nameOf(this.state.focus)}`), element("thead"), element("tbody"));
+    table.tHead.append(head);
+    table.tBodies[0].append(...body);
+    setText(byId("thinned"), numbers.rows.length < total
+      ? `Listed are ${numbers.rows.length} of ${total} measurements, the highest and the lowest point of every curve among them.` : "");
+  }
+
+  moved() {
+    const index = Number(byId("at").value);
+    const last = index === this.places.length - 1;
+    // At its end the slider stays with the newest measurement.
+    this.listeners.at(last ? null : this.places[index]);
+    this.sayPlace(this.places[index]);
+    this.fall().catch(() => {});
+  }
+
+  sayPlace(place) {
+    const text = `${this.axis} ${place}`;
+    byId("at").setAttribute("aria-label", `${this.axis} of the waterfall`);
+    byId("at").setAttribute("aria-valuetext", text);
+    setText(byId("at_text"), text);
+  }
+
+  async fall() {
+    const { focus, at } = this.state;
+    const answer = await this.askFall("waterfall", at === null ? [["run", focus]] : [["run", focus], ["at", at]]);
+    if (answer === null) return;
+    byId("fall").hidden = !answer.panel;
+    if (!answer.panel) {
+      clear(byId("waterfall"));
+      setText(byId("fall_problem"), answer.problem || "");
+      return;
+    }
+    setText(byId("fall_problem"), "");
+    const slider = byId("at");
+    slider.max = String(this.places.length - 1);
+    slider.value = String(Math.max(0, this.places.indexOf(answer.place)));
+    this.sayPlace(answer.place);
+    this.drawn = answer.panel;
+    await this.redraw();
+  }
+
+  async redraw() {
+    if (!this.drawn) return;
+    this.turn += 1;
+    const mine = this.turn;
+    await draw(byId("waterfall"), this.drawn, null, () => mine === this.turn);
+  }
+}
