@@ -51,7 +51,9 @@ def _value(tag, number):
 def _marker(unit):
     value = Summary.Value(tag="lossgap/marker")
     value.metadata.plugin_data.plugin_name = "lossgap"
-    value.metadata.plugin_data.content = b"" if unit is None else json.dumps({"unit": unit}).encode()
+    value.metadata.plugin_data.content = (
+        b"" if unit is None else json.dumps({"unit": unit}).encode()
+    )
     value.metadata.data_class = DATA_CLASS_TENSOR
     value.tensor.CopyFrom(tensor_util.make_tensor_proto(np.float32(1)))
     return value

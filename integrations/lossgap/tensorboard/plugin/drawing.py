@@ -5,10 +5,21 @@ as a table, and there are at most so many of them that a browser draws them at o
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from lossgap.charts import headline, methods, palette, panels
-from lossgap.charts.frames import Row, Run, axis_of, finite, frame, numbers, part_column, positions
+from lossgap.charts.frames import (
+    Frame,
+    Row,
+    Run,
+    axis_of,
+    finite,
+    frame,
+    numbers,
+    part_column,
+    positions,
+)
 from lossgap.charts.panels import base
 from lossgap.charts.panels.steps import last_finite
 from lossgap.charts.thin import thinned
@@ -42,12 +53,12 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
     if not runs:
         return {"rows": table(()), "panels": {}}
     axis = axis_of(runs)
-    data = frame(_thin(runs, MOST_ROWS), axis=axis)
+    data = _frame(_thin(runs, MOST_ROWS), axis)
     specs = panels.panels_of(data, runs[0].measurements)
     specs.pop(WATERFALL, None)
     if PENALTIES in specs:
         most = MOST_PENALTY_ROWS // (len(palette.LAYERS) + 1)
-        specs[PENALTIES] = panels.PANELS[PENALTIES](frame(_thin(runs, most), axis=axis))
+        specs[PENALTIES] = panels.PANELS[PENALTIES](_frame(_thin(runs, most), axis))
     return {
         "rows": table(data.rows),
         "panels": {
@@ -115,6 +126,18 @@ def table(rows: Iterable[Row]) -> dict[str, Any]:
 def _thin(runs: Sequence[Run], most: int) -> list[Run]:
     limit = max(FEWEST_ROWS_OF_A_RUN, most // len(runs))
     return [thinned(run, limit) for run in runs]
+
+
+def _frame(runs: Sequence[Run], axis: str) -> Frame:
+    """Return the rows of ``runs``; where there are too many to tell apart, all alike in shape.
+
+    Specifications are kept by shape, and the names of runs are part of it. Beyond the patterns
+    of dashes no name stands in a specification, so any other choice of runs can share it.
+    """
+    data = frame(runs, axis=axis)
+    if len(data.shape.runs) <= len(palette.DASHES):
+        return data
+    return replace(data, shape=replace(data.shape, runs=("",) * len(data.shape.runs)))
 
 
 def _panel(spec: base.Spec, shared: Sequence[Row] | None) -> dict[str, Any]:

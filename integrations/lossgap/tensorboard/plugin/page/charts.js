@@ -7,8 +7,9 @@ import { theme } from "./theme.js";
 const INKS = {};
 let library;
 
-// What stands beside the plot: the axis on its left; labels and the menu on its right.
-const MARGINS = { loss_comparison: 215, generalization: 215, gap_by_cause: 185, waterfall: 250, penalty_by_layer: 110 };
+// What stands beside the plot: the axis on its left; on its right the menu, and labels where one run is drawn.
+const MARGINS = { loss_comparison: 215, generalization: 215, gap_by_cause: 185, waterfall: 250 };
+const MARGIN = 110;
 
 export function setThemes(configs) {
   Object.assign(INKS, configs);
@@ -29,7 +30,10 @@ export function load() {
 const warn = console.warn.bind(console);
 console.warn = (...words) => { if (!String(words[0]).startsWith("The compiled spec uses Vega")) warn(...words); };
 
-const widthOf = (figure) => Math.max(160, Math.floor(figure.parentElement.clientWidth - MARGINS[figure.id]));
+function widthOf(figure, labelled) {
+  const margin = (labelled && MARGINS[figure.id]) || MARGIN;
+  return Math.max(160, Math.floor(figure.parentElement.clientWidth - margin));
+}
 
 function rowsFor(panel, shared) {
   const rows = rowsOf(panel.rows || shared);
@@ -37,11 +41,11 @@ function rowsFor(panel, shared) {
   return rows;
 }
 
-export async function draw(figure, panel, shared, isCurrent) {
+export async function draw(figure, panel, { rows: shared, labelled }, isCurrent) {
   await load();
   if (!isCurrent()) return;
   const rows = rowsFor(panel, shared);
-  const width = widthOf(figure);
+  const width = widthOf(figure, labelled);
   const key = JSON.stringify([panel.spec, theme()]);
   if (figure.dataset.key === key && figure.lossgapView) {
     const view = figure.lossgapView;

@@ -112,6 +112,6 @@ export class Details {
     if (!this.drawn) return;
     this.turn += 1;
     const mine = this.turn;
-    await draw(byId("waterfall"), this.drawn, null, () => mine === this.turn);
+    await draw(byId("waterfall"), this.drawn, { labelled: true }, () => mine === this.turn);
   }
 }

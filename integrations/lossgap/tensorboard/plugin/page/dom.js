@@ -10,11 +10,13 @@ export function element(tag, text, properties = {}, attributes = {}) {
 
 export const byId = (id) => document.getElementById(id);
 
-// NaN and infinities arrive as words; what is absent is a dash.
+// Four digits, so that a column's points stand below each other. NaN and infinities arrive as words; what is
+// absent is a dash.
 export function written(value, signed = false) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return value;
-  const text = Number(value.toPrecision(4)).toString().replace("-", "−");
+  const usual = Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
+  const text = (usual ? value.toPrecision(4) : Number(value.toPrecision(4)).toString()).replace("-", "−");
   return signed && value > 0 ? `+${text}` : text;
 }
 

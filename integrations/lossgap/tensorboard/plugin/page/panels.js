@@ -34,12 +34,13 @@ export class Panels {
     this.turn += 1;
     const mine = this.turn;
     const { panels, rows } = this.answer;
+    const shared = { rows, labelled: this.state.runs.length === 1 };
     for (const name of NAMES) {
       byId(name).parentElement.hidden = !panels[name];
       if (!panels[name]) clear(byId(name));
     }
     for (const name of NAMES) {
-      if (panels[name] && mine === this.turn) await draw(byId(name), panels[name], rows, () => mine === this.turn);
+      if (panels[name] && mine === this.turn) await draw(byId(name), panels[name], shared, () => mine === this.turn);
     }
     if (mine === this.turn) document.body.dataset.drawn = this.state.runs.map(encodeURIComponent).join(",");
   }

@@ -30,7 +30,7 @@ function chooser() {
 
 function details() {
   const section = node("section", "details", undefined, { "aria-label": "One run", hidden: "" });
-  const teller = node("label", "teller", "Told below: ", { hidden: "" });
+  const teller = node("label", "teller", "Details of ", { hidden: "" });
   teller.append(node("select", "told"));
   const headline = node("div", "headline");
   section.append(teller, headline, node("p", "verdict", "", { "aria-live": "polite" }));
