@@ -9,7 +9,6 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, DATA_CLASS_T
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from lossgap.charts import palette
 from lossgap.core import keys
 
 START = 1_700_000_000.0
@@ -99,4 +98,11 @@ def write(folder, measurements, unit=None):
     return folder
 
 
-REPORTED = keys.tracked(palette.REPORTED_LOSS)
+def write_scalars(folder, curves):
+    """Write curves that have nothing to do with lossgap."""
+    writer = EventFileWriter(str(folder))
+    for tag, numbers in curves.items():
+        for step, number in enumerate(numbers):
+            summary = Summary(value=[_value(tag, number)])
+            writer.add_event(Event(step=step, wall_time=START + step, summary=summary))
+    writer.close()

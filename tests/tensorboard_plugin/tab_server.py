@@ -29,7 +29,8 @@ class Server:
         self.lines = []
         self.address = None
         self._known = threading.Event()
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower.start()
         if not self._known.wait(STARTING_SECONDS) or self.address is None:
             self.stop()
             raise AssertionError("TensorBoard didn't start:\n" + "".join(self.lines))
@@ -81,6 +82,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._follower.join(30)
+        self.process.stderr.close()
 
 
 @contextlib.contextmanager

@@ -82,7 +82,8 @@ class TrueLossPlugin(base_plugin.TBPlugin):
             return drawing.draw(runs)
         if not runs:
             return {"gone": True}
-        return drawing.fall(runs[0], place) if question == "waterfall" else drawing.tell(runs[0])
+        answer = drawing.fall if question == "waterfall" else drawing.tell
+        return answer(runs[0], place)
 
 
 def _application(respond: Callable[[Any], Any]) -> Callable[..., Any]:

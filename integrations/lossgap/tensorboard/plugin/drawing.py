@@ -25,13 +25,13 @@ from lossgap.charts.panels.steps import last_finite
 from lossgap.charts.thin import thinned
 from lossgap.core import keys, verdict
 from lossgap.core.measurement import Measurement
-from lossgap.errors import DataError
+from lossgap.errors import DataError, MissingDependencyError
 from lossgap.tensorboard.plugin.overview import written
 
-MOST_ROWS: Final = 2_400
+MOST_ROWS: Final = 1_200
 """Measurements in the panels, all runs together; longer curves are thinned."""
 
-MOST_PENALTY_ROWS: Final = 4_800
+MOST_PENALTY_ROWS: Final = 4_000
 FEWEST_ROWS_OF_A_RUN: Final = 40
 MOST_TABLE_ROWS: Final = 500
 """Measurements in the table of one run."""
@@ -53,12 +53,13 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
     if not runs:
         return {"rows": table(()), "panels": {}}
     axis = axis_of(runs)
-    data = _frame(_thin(runs, MOST_ROWS), axis)
+    thin = _thin(runs, MOST_ROWS)
+    data = _frame(thin, axis)
     specs = panels.panels_of(data, runs[0].measurements)
     specs.pop(WATERFALL, None)
     if PENALTIES in specs:
         most = MOST_PENALTY_ROWS // (len(palette.LAYERS) + 1)
-        specs[PENALTIES] = panels.PANELS[PENALTIES](_frame(_thin(runs, most), axis))
+        specs[PENALTIES] = panels.PANELS[PENALTIES](_frame(_thin(thin, most), axis))
     return {
         "rows": table(data.rows),
         "panels": {
@@ -70,8 +71,13 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def tell(run: Run) -> dict[str, Any]:
-    """Say of one run what its last epoch shows, which epochs there are, and all its numbers."""
+def tell(run: Run, place: int | None) -> dict[str, Any]:
+    """Say of one run what its last epoch shows, which epochs there are, and all its numbers.
+
+    Args:
+        run: The run.
+        place: Where on the axis the waterfall is wanted; see :func:`fall`.
+    """
     last = last_finite(run.measurements)
     axis = axis_of([run])
     kept = thinned(run, MOST_TABLE_ROWS)
@@ -88,6 +94,7 @@ def tell(run: Run) -> dict[str, Any]:
             for place, m in zip(positions(run, axis), run.measurements, strict=True)
             if finite(m.regularization_gap) is not None
         ],
+        "fall": _fall_or_none(run, place),
         "numbers": _numbers(kept, axis),
         "n_measured": len(run.measurements),
     }
@@ -114,6 +121,14 @@ def fall(run: Run, place: int | None) -> dict[str, Any]:
     except DataError:
         return {"place": found, "panel": None}
     return {"place": found, "panel": _panel(spec, None)}
+
+
+def _fall_or_none(run: Run, place: int | None) -> dict[str, Any]:
+    """Return what :func:`fall` does, or no panel where charts are missing: words need none."""
+    try:
+        return fall(run, place)
+    except MissingDependencyError:
+        return {"place": place, "panel": None}
 
 
 def table(rows: Iterable[Row]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ export class Details {
     this.places = [];
     this.turn = 0;
     byId("at").addEventListener("input", () => this.moved());
+    byId("every").addEventListener("toggle", () => { if (this.numbers) this.list(); });
     byId("told").addEventListener("change", (event) => listeners.tell(this.state.runs[Number(event.target.value)]));
   }
 
@@ -21,18 +22,24 @@ export class Details {
     byId("details").hidden = name === null;
     this.offer();
     if (name === null) return;
-    const answer = await this.askRun("run", [["run", name]]);
+    const answer = await this.askRun("run", this.parameters());
     if (answer === null) return;
     if (answer.gone || answer.problem) {
       this.places = [];
       byId("headline").replaceChildren();
       setText(byId("verdict"), answer.problem || `Nothing was logged for ${nameOf(name)}.`);
+      this.numbers = null;
       byId("numbers").replaceChildren();
       byId("fall").hidden = true;
       return;
     }
     this.tell(answer);
-    await this.fall();
+    await this.showFall(answer.fall);
+  }
+
+  parameters() {
+    const { focus, at } = this.state;
+    return at === null ? [["run", focus]] : [["run", focus], ["at", at]];
   }
 
   offer() {
@@ -54,10 +61,14 @@ export class Details {
     setText(byId("verdict"), answer.verdict);
     setText(byId("method"), answer.method);
     byId("terms").replaceChildren(...answer.terms.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
-    this.list(answer);
+    this.numbers = answer;
+    this.list();
   }
 
-  list({ numbers, axis, n_measured: total }) {
+  // Thousands of cells, made only where they are looked at.
+  list() {
+    const { numbers, axis, n_measured: total } = this.numbers;
+    if (!byId("every").open) return;
     const head = element("tr");
     head.append(...numbers.headings.map((heading) => element("th", heading, { scope: "col" })));
     const body = numbers.rows.map((row) => {
@@ -90,21 +101,21 @@ export class Details {
   }
 
   async fall() {
-    const { focus, at } = this.state;
-    const answer = await this.askFall("waterfall", at === null ? [["run", focus]] : [["run", focus], ["at", at]]);
-    if (answer === null) return;
+    const answer = await this.askFall("waterfall", this.parameters());
+    if (answer !== null) await this.showFall(answer);
+  }
+
+  async showFall(answer) {
     byId("fall").hidden = !answer.panel;
+    this.drawn = answer.panel;
     if (!answer.panel) {
       clear(byId("waterfall"));
-      setText(byId("fall_problem"), answer.problem || "");
       return;
     }
-    setText(byId("fall_problem"), "");
     const slider = byId("at");
     slider.max = String(this.places.length - 1);
     slider.value = String(Math.max(0, this.places.indexOf(answer.place)));
     this.sayPlace(answer.place);
-    this.drawn = answer.panel;
     await this.redraw();
   }
 

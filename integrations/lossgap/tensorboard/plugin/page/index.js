@@ -31,7 +31,7 @@ function trouble(error) {
 async function draw() {
   byId("shown").hidden = !state.runs.length;
   width = window.innerWidth;
-  await Promise.all([details.show(), panels.show()]).catch(trouble);
+  await Promise.all([panels.show(), details.show()]).catch(trouble);
 }
 
 function keep() {

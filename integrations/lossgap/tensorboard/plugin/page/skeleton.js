@@ -83,7 +83,7 @@ export function build() {
   const pointing = node("p", "pointing", "Point at a curve for its numbers. Click a name in a legend to switch its curve off or on. Drag to move, Ctrl or ⌘ and the wheel to zoom, double-click to go back.");
   pointing.className = "hint";
   const shown = node("div", "shown", undefined, { hidden: "" });
-  shown.append(details(), problem, node("p", "fall_problem", "", { hidden: "" }), panels(), hints, pointing, more());
+  shown.append(details(), problem, panels(), hints, pointing, more());
   main.append(empty(), chooser(), shown);
   document.body.replaceChildren(main);
 }
