@@ -59,12 +59,13 @@ def open_tab(browser):
     """Return a function that opens the tab; afterwards nothing wrong may have happened.
 
     Every word of the tab on the console, every error there of anybody, every uncaught error
-    and every request to another place than TensorBoard fails the test.
+    and every request to another place than TensorBoard fails the test. With ``silent=False``
+    the console doesn't count, where the browser itself writes of answers that failed.
     """
     opened = []
 
-    def visit(server, address="#lossgap", *, height=1000, ready=True, **options):
-        context = browser.new_context(viewport={"width": 1440, "height": height}, **options)
+    def visit(server, address="#lossgap", *, silent=True, **options):
+        context = browser.new_context(viewport={"width": 1440, "height": 1000}, **options)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         said = []
@@ -78,11 +79,10 @@ def open_tab(browser):
                 "" if request.url.startswith(inside) else f"request: {request.url[:200]}"
             ),
         )
-        opened.append((context, said))
+        opened.append((context, said if silent else []))
         page.goto(server.address + address)
         tab = page.wait_for_selector("iframe[src*='name=lossgap']").content_frame()
-        if ready:
-            tab.wait_for_selector("body[data-ready]")
+        tab.wait_for_selector("body[data-ready]")
         return tab
 
     yield visit

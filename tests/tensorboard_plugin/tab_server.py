@@ -15,6 +15,18 @@ import urllib.request
 STARTING_SECONDS = 120
 WAITING_SECONDS = 90
 
+# What the interpreter of a server runs first: a package that can't be imported.
+BREAK = """
+import importlib.abc, sys
+
+class Broken(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r} or name.startswith({name!r} + "."):
+            raise {error}
+
+sys.meta_path.insert(0, Broken())
+"""
+
 
 class Server:
     """A running TensorBoard on this machine.
@@ -109,3 +121,15 @@ def serving(logdir, *, fast=True, options=(), python=sys.executable, environment
         yield server
     finally:
         server.stop()
+
+
+def broken(folder, name, error):
+    """Return an environment in which the import of a module fails."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(BREAK.format(name=name, error=error))
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def without(name, folder):
+    """Return an environment in which a package isn't installed."""
+    return broken(folder, name, f"ModuleNotFoundError('No module', name={name!r})")

@@ -42,7 +42,7 @@ function panels() {
   const fall = node("div", "fall", undefined, { hidden: "" });
   fall.className = "cell";
   const label = element("label", "Waterfall of ", { className: "at" });
-  label.append(node("output", "at_text"), node("input", "at", undefined, { type: "range", min: "0", max: "0", step: "1", "aria-label": "Epoch of the waterfall" }));
+  label.append(node("span", "at_text"), node("input", "at", undefined, { type: "range", min: "0", max: "0", step: "1", "aria-label": "Epoch of the waterfall" }));
   fall.append(node("figure", "waterfall"), label);
   section.append(cell("loss_comparison"), fall, cell("gap_by_cause"), cell("generalization"), cell("penalty_by_layer"));
   return section;
