@@ -184,6 +184,46 @@ def test_an_address_survives_names_with_signs_of_its_own(fast_server, open_tab):
     assert tab.evaluate(TITLE, "waterfall").endswith("in epoch 3")
 
 
+def test_the_run_that_is_told_is_part_of_the_address(fast_server, open_tab):
+    tab = open_tab(fast_server, at("sweep/run 1", "sweep/run 2"))
+    wait_until_drawn(tab, "sweep/run 1", "sweep/run 2")
+    tab.select_option("#told", label="sweep/run 2")
+    assert "p.lossgap.told=sweep/run 2" in address(tab)
+    other = open_tab(fast_server, "#" + tab.page.url.partition("#")[2])
+    assert other.input_value("#told") == "1"
+
+
+def test_a_run_that_is_not_there_yet_is_waited_for(tmp_path, open_tab):
+    tab_logs.write(tmp_path / "first", chart_samples.training(3))
+    with serving(tmp_path) as server:
+        server.wait_for(server.models)
+        tab = open_tab(server, at("second"))
+        tab.wait_for_function("document.getElementById('verdict').textContent.includes('yet')")
+        tab_logs.write(tmp_path / "second", chart_samples.training(3))
+        tab.wait_for_function("document.getElementById('verdict').textContent.includes('Keras')")
+        assert "p.lossgap.runs=second" in address(tab)
+
+
+def test_another_tab_of_tensorboard_keeps_its_address_and_ours_comes_back(fast_server, open_tab):
+    tab = open_tab(fast_server, at("sweep/run 1", "sweep/run 2"))
+    wait_until_drawn(tab, "sweep/run 1", "sweep/run 2")
+    page = tab.page
+    page.get_by_role("tab", name="Scalars").click()
+    page.wait_for_function("location.hash.startsWith('#scalars')")
+    page.wait_for_timeout(500)
+    assert "lossgap" not in page.url
+    page.get_by_role("tab", name="True Loss").click()
+    page.wait_for_function("location.hash.includes('p.lossgap.runs=')")
+    assert "p.lossgap.runs=sweep/run 1,sweep/run 2" in address(tab)
+
+
+def test_the_tab_works_below_a_path(tmp_path, open_tab):
+    tab_logs.write(tmp_path / "model", chart_samples.training(3))
+    with serving(tmp_path, options=["--path_prefix=/some/where"]) as server:
+        tab = open_tab(server, "some/where/#lossgap")
+        wait_until_drawn(tab, "model")
+
+
 def test_names_from_attackers_stay_text(fast_server, open_tab):
     tab = open_tab(fast_server, at(IMAGE))
     wait_until_drawn(tab, IMAGE)

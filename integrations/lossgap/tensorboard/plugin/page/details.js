@@ -27,7 +27,7 @@ export class Details {
     if (answer.gone || answer.problem) {
       this.places = [];
       byId("headline").replaceChildren();
-      setText(byId("verdict"), answer.problem || `Nothing was logged for ${nameOf(name)}.`);
+      setText(byId("verdict"), answer.problem || `Nothing has been logged for ${nameOf(name)} yet, or TensorBoard hasn't read it.`);
       this.numbers = null;
       byId("numbers").replaceChildren();
       byId("fall").hidden = true;

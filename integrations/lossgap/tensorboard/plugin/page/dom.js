@@ -15,8 +15,8 @@ export const byId = (id) => document.getElementById(id);
 export function written(value, signed = false) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return value;
-  const usual = Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
-  const text = (usual ? value.toPrecision(4) : Number(value.toPrecision(4)).toString()).replace("-", "−");
+  const usual = value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4);
+  const text = (usual ? value.toPrecision(4) : value.toExponential(3)).replaceAll("-", "−");
   return signed && value > 0 ? `+${text}` : text;
 }
 

@@ -60,10 +60,11 @@ function adopt() {
   state.find = wanted.find;
   state.at = wanted.at;
   byId("find").value = state.find;
-  const known = (wanted.runs || []).filter((name) => runs.get(name));
   const newest = runs.newest();
-  state.runs = wanted.runs && known.length ? known.slice(0, runs.most) : newest ? [newest.name] : [];
-  state.focus = state.runs.length ? state.runs[0] : null;
+  // What TensorBoard hasn't read yet may still come.
+  state.runs = wanted.runs ? [...new Set(wanted.runs)].slice(0, runs.most) : newest ? [newest.name] : [];
+  const known = state.runs.filter((name) => runs.get(name));
+  state.focus = state.runs.includes(wanted.told) ? wanted.told : (known[0] ?? state.runs[0] ?? null);
 }
 
 const lastOf = (name) => JSON.stringify(runs.get(name) || null);
@@ -105,12 +106,23 @@ function listen() {
   });
   byId("all").addEventListener("click", () => choose(runs.shown.slice(0, runs.most), runs.shown.includes(state.focus) ? state.focus : runs.shown[0]));
   byId("none").addEventListener("click", () => choose([], null));
-  address.whenChanged(() => { if (runs.models.length) { adopt(); keep(); draw(); } });
+  address.whenChanged(() => {
+    if (!runs.models.length) return;
+    if (address.isBare()) {
+      keep();
+      return;
+    }
+    adopt();
+    keep();
+    draw();
+  });
   let waiting;
   window.addEventListener("resize", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
-      if (!isShown() || width === window.innerWidth) return;
+      if (!isShown()) return;
+      if (runs.models.length && address.isBare()) keep();
+      if (width === window.innerWidth) return;
       width = window.innerWidth;
       Promise.all([panels.redraw(), details.redraw()]).catch(trouble);
     }, 200);
@@ -126,7 +138,7 @@ export async function render() {
   panels = new Panels(state);
   details = new Details(state, {
     at: (place) => { state.at = place; address.write(state); },
-    tell: (name) => { state.focus = name; state.at = null; runs.show(); details.show().catch(trouble); },
+    tell: (name) => { state.focus = name; state.at = null; keep(); details.show().catch(trouble); },
   });
   listen();
   follow(() => { Promise.all([panels.redraw(), details.redraw()]).catch(trouble); });
