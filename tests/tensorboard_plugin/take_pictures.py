@@ -75,6 +75,7 @@ def take(browser, server, path, runs, *, dark=False, height=960):
     context = browser.new_context(
         viewport={"width": 1440, "height": height}, device_scale_factor=1, locale="en-GB"
     )
+    context.set_default_timeout(120_000)
     page = context.new_page()
     chosen = ",".join(quote(name, safe="") for name in runs)
     theme = f"?darkMode={str(dark).lower()}"

@@ -49,7 +49,7 @@ def test_a_loss_that_is_nan_is_named(server):
     assert row["true_loss"] == row["reported_loss"] == row["regularization_gap"] == "NaN"
     told = server.ask("run", ("run", "diverged"))
     assert "NaN" in told["verdict"]
-    assert told["numbers"]["rows"][-1][1:3] == ["NaN", "NaN"]
+    assert server.ask("numbers", ("run", "diverged"))["rows"][-1][1:3] == ["NaN", "NaN"]
     assert told["fall"]["place"] == 3
 
 
@@ -132,7 +132,7 @@ def test_a_long_run_is_sent_in_few_points_with_its_spike(server):
 
 def test_answers_are_small(server):
     names = ["long", *sorted(SWEEP)[:9]]
-    for question in ("overview", "panels", "run", "waterfall"):
+    for question in ("overview", "panels", "run", "waterfall", "numbers"):
         assert len(json.dumps(server.ask(question, *(("run", name) for name in names)))) < 1e6
 
 
@@ -142,6 +142,7 @@ def test_answers_are_small(server):
 def test_a_run_that_is_not_there_is_gone(server, name):
     assert server.ask("run", ("run", name)) == {"gone": True}
     assert server.ask("waterfall", ("run", name)) == {"gone": True}
+    assert server.ask("numbers", ("run", name)) == {"gone": True}
     assert server.ask("panels", ("run", name))["panels"] == {}
     both = server.ask("panels", ("run", name), ("run", ""))
     assert set(both["panels"]) == set(PANELS)
@@ -155,13 +156,14 @@ def test_names_arrive_as_they_are(server):
     assert server.models()[IMAGE]["name"] == IMAGE
     told = server.ask("run", ("run", IMAGE))
     assert told["name"] == IMAGE
-    assert f"true {chart_samples.INJECTION}" in told["numbers"]["headings"]
+    headings = server.ask("numbers", ("run", IMAGE))["headings"]
+    assert f"true {chart_samples.INJECTION}" in headings
     penalties = server.ask("panels", ("run", IMAGE))["panels"]["penalty_by_layer"]
     assert {row["layer"] for row in rows_of(penalties["rows"])} >= {chart_samples.INJECTION}
 
 
 def test_answers_are_json_that_no_browser_takes_for_a_page(fast_server):
-    for question in ("overview", "panels?run=", "run?run=", "waterfall?run="):
+    for question in ("overview", "panels?run=", "run?run=", "waterfall?run=", "numbers?run="):
         _, headers, content = fast_server.get(f"data/plugin/lossgap/{question}")
         assert headers["Content-Type"] == "application/json"
         assert headers["X-Content-Type-Options"] == "nosniff"

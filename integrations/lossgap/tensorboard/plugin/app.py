@@ -15,7 +15,7 @@ from lossgap.tensorboard.plugin import assets, drawing
 from lossgap.tensorboard.plugin.logs import PLUGIN, Logs
 from lossgap.tensorboard.plugin.overview import MOST_SELECTED, overview
 
-MOST_POINTS: Final = 100_000
+MOST_POINTS: Final = 60_000
 """Numbers that are read for one answer."""
 
 HOUR: Final = 60 * 60
@@ -40,7 +40,7 @@ class TrueLossPlugin(base_plugin.TBPlugin):
             f"/static/{name}": _application(partial(self._file, name=name)) for name in self._files
         }
         apps["/library.js"] = _application(_library)
-        for name in ("overview", "panels", "run", "waterfall"):
+        for name in ("overview", "panels", "run", "waterfall", "numbers"):
             apps[f"/{name}"] = _application(partial(self._answer, question=name))
         return apps
 
@@ -82,6 +82,8 @@ class TrueLossPlugin(base_plugin.TBPlugin):
             return drawing.draw(runs)
         if not runs:
             return {"gone": True}
+        if question == "numbers":
+            return drawing.listed(runs[0])
         answer = drawing.fall if question == "waterfall" else drawing.tell
         return answer(runs[0], place)
 

@@ -28,13 +28,16 @@ from lossgap.core.measurement import Measurement
 from lossgap.errors import DataError, MissingDependencyError
 from lossgap.tensorboard.plugin.overview import written
 
-MOST_ROWS: Final = 1_200
+MOST_ROWS: Final = 1_000
 """Measurements in the panels, all runs together; longer curves are thinned."""
 
-MOST_PENALTY_ROWS: Final = 4_000
+MOST_PENALTY_ROWS: Final = 3_200
 FEWEST_ROWS_OF_A_RUN: Final = 40
 MOST_TABLE_ROWS: Final = 500
 """Measurements in the table of one run."""
+
+FINE: Final = 1.25
+FAINT: Final = 0.65
 
 WATERFALL: Final = "waterfall"
 PENALTIES: Final = "penalty_by_layer"
@@ -60,6 +63,9 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
     if PENALTIES in specs:
         most = MOST_PENALTY_ROWS // (len(palette.LAYERS) + 1)
         specs[PENALTIES] = panels.PANELS[PENALTIES](_frame(_thin(thin, most), axis))
+    if len(runs) > len(palette.DASHES):
+        for spec in specs.values():
+            _lighten(spec)
     return {
         "rows": table(data.rows),
         "panels": {
@@ -72,7 +78,7 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def tell(run: Run, place: int | None) -> dict[str, Any]:
-    """Say of one run what its last epoch shows, which epochs there are, and all its numbers.
+    """Say of one run what its last epoch shows, and which epochs there are.
 
     Args:
         run: The run.
@@ -80,7 +86,6 @@ def tell(run: Run, place: int | None) -> dict[str, Any]:
     """
     last = last_finite(run.measurements)
     axis = axis_of([run])
-    kept = thinned(run, MOST_TABLE_ROWS)
     parts = dict.fromkeys(name for m in run.measurements for name in m.parts)
     return {
         "name": run.name,
@@ -95,9 +100,13 @@ def tell(run: Run, place: int | None) -> dict[str, Any]:
             if finite(m.regularization_gap) is not None
         ],
         "fall": _fall_or_none(run, place),
-        "numbers": _numbers(kept, axis),
-        "n_measured": len(run.measurements),
     }
+
+
+def listed(run: Run) -> dict[str, Any]:
+    """Return the table of one run's numbers: headings, and rows of numbers or their names."""
+    kept = thinned(run, MOST_TABLE_ROWS)
+    return {"n_measured": len(run.measurements), **_numbers(kept, axis_of([run]))}
 
 
 def fall(run: Run, place: int | None) -> dict[str, Any]:
@@ -155,6 +164,16 @@ def _frame(runs: Sequence[Run], axis: str) -> Frame:
     return replace(data, shape=replace(data.shape, runs=("",) * len(data.shape.runs)))
 
 
+def _lighten(spec: base.Spec) -> None:
+    """Draw the lines of many runs fine and translucent, and points under the pointer alone."""
+    for layer in spec["layer"]:
+        if layer["mark"]["type"] == "line":
+            layer["mark"] |= {"strokeWidth": FINE, "opacity": FAINT}
+            layer["encoding"].pop("strokeWidth", None)
+        elif layer["name"] == "points":
+            layer["encoding"]["opacity"]["value"] = 0
+
+
 def _panel(spec: base.Spec, shared: Sequence[Row] | None) -> dict[str, Any]:
     rows = spec.pop("datasets")[base.MEASUREMENTS]
     spec.pop("config")
@@ -165,7 +184,6 @@ def _panel(spec: base.Spec, shared: Sequence[Row] | None) -> dict[str, Any]:
 
 
 def _numbers(run: Run, axis: str) -> dict[str, Any]:
-    """Return the table of one run's numbers: headings, and rows of numbers or their names."""
     found = [numbers(m) for m in run.measurements]
     headings = {name: look.short for name, look in palette.LOSSES.items()}
     headings[keys.REGULARIZATION_GAP] = "gap"

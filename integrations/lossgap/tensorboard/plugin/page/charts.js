@@ -8,7 +8,7 @@ const INKS = {};
 let library;
 
 // What stands beside the plot: the axis on its left; on its right the menu, and labels where one run is drawn.
-const MARGINS = { loss_comparison: 215, generalization: 215, gap_by_cause: 185, waterfall: 250 };
+const MARGINS = { loss_comparison: 215, generalization: 215, gap_by_cause: 185, waterfall: 270 };
 const MARGIN = 110;
 
 export function setThemes(configs) {

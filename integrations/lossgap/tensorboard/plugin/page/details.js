@@ -10,10 +10,11 @@ export class Details {
     this.listeners = listeners;
     this.askRun = line();
     this.askFall = line();
+    this.askNumbers = line();
     this.places = [];
     this.turn = 0;
     byId("at").addEventListener("input", () => this.moved());
-    byId("every").addEventListener("toggle", () => { if (this.numbers) this.list(); });
+    byId("every").addEventListener("toggle", () => { this.list().catch(() => {}); });
     byId("told").addEventListener("change", (event) => listeners.tell(this.state.runs[Number(event.target.value)]));
   }
 
@@ -28,7 +29,6 @@ export class Details {
       this.places = [];
       byId("headline").replaceChildren();
       setText(byId("verdict"), answer.problem || `Nothing has been logged for ${nameOf(name)} yet, or TensorBoard hasn't read it.`);
-      this.numbers = null;
       byId("numbers").replaceChildren();
       byId("fall").hidden = true;
       return;
@@ -61,14 +61,15 @@ export class Details {
     setText(byId("verdict"), answer.verdict);
     setText(byId("method"), answer.method);
     byId("terms").replaceChildren(...answer.terms.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
-    this.numbers = answer;
-    this.list();
+    this.list().catch(() => {});
   }
 
-  // Thousands of cells, made only where they are looked at.
-  list() {
-    const { numbers, axis, n_measured: total } = this.numbers;
-    if (!byId("every").open) return;
+  // Thousands of cells, asked for only where they are looked at.
+  async list() {
+    const name = this.state.focus;
+    if (!byId("every").open || name === null) return;
+    const numbers = await this.askNumbers("numbers", [["run", name]]);
+    if (numbers === null || numbers.gone || numbers.problem) return;
     const head = element("tr");
     head.append(...numbers.headings.map((heading) => element("th", heading, { scope: "col" })));
     const body = numbers.rows.map((row) => {
@@ -77,11 +78,11 @@ export class Details {
       return node;
     });
     const table = byId("numbers");
-    table.replaceChildren(element("caption", `Every ${axis} of ${nameOf(this.state.focus)}`), element("thead"), element("tbody"));
+    table.replaceChildren(element("caption", `Every ${this.axis} of ${nameOf(name)}`), element("thead"), element("tbody"));
     table.tHead.append(head);
     table.tBodies[0].append(...body);
-    setText(byId("thinned"), numbers.rows.length < total
-      ? `Listed are ${numbers.rows.length} of ${total} measurements, the highest and the lowest point of every curve among them.` : "");
+    setText(byId("thinned"), numbers.rows.length < numbers.n_measured
+      ? `Listed are ${numbers.rows.length} of ${numbers.n_measured} measurements, the highest and the lowest point of every curve among them.` : "");
   }
 
   moved() {
@@ -123,6 +124,8 @@ export class Details {
     if (!this.drawn) return;
     this.turn += 1;
     const mine = this.turn;
+    const name = this.state.focus;
     await draw(byId("waterfall"), this.drawn, { labelled: true }, () => mine === this.turn);
+    if (mine === this.turn) document.body.dataset.told = encodeURIComponent(name);
   }
 }

@@ -64,7 +64,7 @@ function more() {
 
 function empty() {
   const section = node("section", "empty", undefined, { hidden: "" });
-  const log = "import lossgap\n\nlossgap.tensorboard.autolog(\"logs\")  # before model.fit: every fit is measured and logged";
+  const log = "import lossgap\n\n# Before model.fit: every fit is measured and logged.\nlossgap.tensorboard.autolog(\"logs\")";
   section.append(
     element("h1", "No true loss has been logged here yet"),
     element("p", "This tab shows what your training loss really is: the loss on your data alone, and what separates it from the loss that Keras reports. One line before your training logs it:"),
