@@ -393,10 +393,11 @@ def test_an_empty_directory_says_how_to_log_and_notices_the_first_measurement(
     assert tab.is_visible("#chooser")
 
 
+@pytest.mark.parametrize("name", ["altair", "vl_convert"])
 def test_without_the_charts_the_page_has_its_table_and_says_what_to_install(
-    tmp_path, open_tab, serve
+    tmp_path, open_tab, serve, name
 ):
-    environment = without("altair", tmp_path / "broken")
+    environment = without(name, tmp_path / "broken")
     tab_logs.write(tmp_path / "logs" / "model", chart_samples.training(3))
     server = serve(tmp_path / "logs", environment=environment)
     server.wait_for(server.models)
@@ -404,6 +405,19 @@ def test_without_the_charts_the_page_has_its_table_and_says_what_to_install(
     tab.wait_for_function("document.getElementById('problem').textContent.includes('[charts]')")
     assert "Keras reports a loss" in tab.inner_text("#verdict")
     assert tab.locator("#runs tbody tr").count() == 1
+    assert tab.inner_text("#trouble") == ""
+
+
+def test_panels_that_failed_are_asked_for_again(fast_server, open_tab):
+    tab = open_tab(fast_server, at("sweep/run 1"), silent=False)
+    wait_until_drawn(tab, "sweep/run 1")
+    failing = re.compile("/lossgap/panels")
+    tab.page.route(failing, lambda route: route.abort())
+    tab.locator("#runs tbody th button").nth(row_of(tab, "sweep/run 2")).click()
+    tab.wait_for_function("document.getElementById('trouble').textContent !== ''")
+    tab.page.unroute(failing)
+    wait_until_drawn(tab, "sweep/run 2")
+    tab.wait_for_function("document.getElementById('trouble').textContent === ''")
 
 
 def test_the_tab_says_when_tensorboard_is_gone_and_when_it_is_back(fast_server, browser):

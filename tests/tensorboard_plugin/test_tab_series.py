@@ -115,3 +115,9 @@ def test_a_run_called_gap_holds_a_model(run, model):
     assert model_of(run) == model
     if model is not None:
         assert run in runs_of(model)
+
+
+def test_a_gap_far_below_the_loss_keeps_its_digits():
+    close = Measurement(true_loss=1234.5, reported_loss=1234.5 + 1.2345678e-5, epoch=0)
+    (back,) = series.measurements(logged([close]))
+    assert back.regularization_gap == pytest.approx(close.regularization_gap, rel=1e-6)

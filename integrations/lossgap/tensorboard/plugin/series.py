@@ -57,8 +57,9 @@ def measurements(series: Series, axis: str = EPOCH) -> tuple[Measurement, ...]:
     true = series.get(TRUE, {})
     parts, metrics, penalties = _parts(series), _metrics(series), _penalties(series)
     diverged = {step for step, value in true.items() if math.isnan(value)}
-    reported = _column(series, REPORTED, diverged)
-    val, true_val = _column(series, VAL, ()), _column(series, TRUE_VAL, ())
+    reported = _apart(true, _column(series, REPORTED, diverged), _column(series, GAP, ()))
+    apart = _column(series, keys.tracked(palette.GENERALIZATION_GAP), ())
+    val, true_val = _column(series, VAL, ()), _apart(true, _column(series, TRUE_VAL, ()), apart)
     errors, seconds = _column(series, _TRUE_STDERR, ()), series.get(keys.tracked("seconds"), {})
     counts, totals = (series.get(keys.tracked(name), {}) for name in ("n_samples", "n_total"))
     return tuple(
@@ -92,6 +93,21 @@ def _column(series: Series, tag: str, diverged: Iterable[int]) -> dict[int, floa
     values = series.get(tag, {})
     kept = {step: value for step, value in values.items() if not math.isnan(value)}
     return kept | {step: values[step] for step in diverged if step in values}
+
+
+def _apart(
+    true: Mapping[int, float], values: Mapping[int, float], gaps: Mapping[int, float]
+) -> dict[int, float]:
+    """Return values that stand apart from the true loss by the gap that was measured.
+
+    The gap itself was logged with all digits of float32, which the difference of two losses
+    close to each other wouldn't have.
+    """
+    return {
+        step: true[step] + gaps[step] if math.isfinite(gaps.get(step, math.nan)) else value
+        for step, value in values.items()
+        if step in true
+    }
 
 
 def _parts(series: Series) -> dict[str, dict[int, Part]]:

@@ -15,12 +15,26 @@ export function setThemes(configs) {
   Object.assign(INKS, configs);
 }
 
+// Where the library isn't installed, the answer says what to install.
+async function reason(address) {
+  const failed = new Error("The chart library can't be loaded.");
+  try {
+    const answer = await fetch(address);
+    return answer.status === 404 ? Object.assign(new Error(await answer.text()), { isMissing: true }) : failed;
+  } catch {
+    return failed;
+  }
+}
+
 export function load() {
   library ||= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = "./library.js";
     script.addEventListener("load", resolve);
-    script.addEventListener("error", () => { library = undefined; reject(new Error("The chart library can't be loaded.")); });
+    script.addEventListener("error", async () => {
+      library = undefined;
+      reject(await reason(script.src));
+    });
     document.head.append(script);
   });
   return library;

@@ -15,6 +15,7 @@ const state = { runs: [], focus: null, at: null, sort: { column: "name", directi
 let runs, panels, details;
 let overview = "";
 let width = 0;
+let failed = false;
 
 function style() {
   const link = element("link", undefined, { rel: "stylesheet", href: "./static/page.css" });
@@ -24,14 +25,23 @@ function style() {
 }
 
 function trouble(error) {
-  if (error && error.name === "AbortError") return;
+  if (error && error.isMissing) {
+    setText(byId("problem"), error.message);
+    return;
+  }
   setText(byId("trouble"), error ? "TensorBoard doesn't answer. Trying again." : "");
 }
 
 async function draw() {
   byId("shown").hidden = !state.runs.length;
   width = window.innerWidth;
-  await Promise.all([panels.show(), details.show()]).catch(trouble);
+  try {
+    await Promise.all([panels.show(), details.show()]);
+    failed = false;
+  } catch (error) {
+    failed = !error.isMissing;
+    trouble(error);
+  }
 }
 
 function keep() {
@@ -79,7 +89,10 @@ async function look() {
   }
   trouble(null);
   const text = JSON.stringify(answer);
-  if (text === overview) return false;
+  if (text === overview) {
+    if (failed) await draw();
+    return false;
+  }
   const first = !runs.models.length;
   const before = state.runs.map(lastOf);
   overview = text;
