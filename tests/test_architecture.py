@@ -38,6 +38,7 @@ GUESTS = {
     "mlflow": {"mlflow"},
     "wandb": {"wandb"},
     "tensorboard": {"tensorboard"},
+    "werkzeug": {"tensorboard"},
     "rich": {"commands", "cli"},
     "typer": {"commands", "cli"},
     "wrapt": {"trackers"},

@@ -1,31 +1,15 @@
 """A real headless browser, and pages that tell what happened on them."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from install_chromium import find_chromium
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from chromium import chromium
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """Return a running Chromium; without one these tests fail, they don't skip."""
-    path = find_chromium()
-    if path is None:
-        pytest.fail("No Chromium or Chrome was found. Install one, or set LOSSGAP_CHROMIUM.")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    """Return a running Chromium."""
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

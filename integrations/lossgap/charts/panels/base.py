@@ -27,6 +27,9 @@ DECADES: Final = 100.0
 NEAR_ZERO: Final = 0.6
 """The axis starts at 0 where the smallest value is below this fraction of the largest."""
 
+MOST_TEMPLATES: Final = 128
+"""Specifications that are kept, by panel: a server draws ever new runs for days."""
+
 ScaleName = Literal["log", "zero", "free"]
 
 GAPS: Final = {

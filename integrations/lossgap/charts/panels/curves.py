@@ -1,7 +1,7 @@
 """Lines of losses over epochs: the building blocks of two panels."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
 from lossgap.charts import palette
@@ -21,7 +21,7 @@ def draw(data: Frame, columns: tuple[str, ...], shade: tuple[str, str], title: s
     return base.finish(template(data.shape, columns, shade, scale), title, rows)
 
 
-@cache
+@lru_cache(maxsize=base.MOST_TEMPLATES)
 def template(
     shape: Shape, columns: tuple[str, ...], shade: tuple[str, str], scale: base.ScaleName
 ) -> base.Spec:

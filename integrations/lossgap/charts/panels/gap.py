@@ -1,7 +1,7 @@
 """The gap by cause: what separates the reported loss from the true one, epoch by epoch."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from lossgap.charts import palette
 from lossgap.charts.frames import Frame, Run, Shape, frame, part_column
@@ -36,7 +36,7 @@ def draw(data: Frame) -> base.Spec:
     return base.finish(template(data.shape), TITLE, data.rows)
 
 
-@cache
+@lru_cache(maxsize=base.MOST_TEMPLATES)
 def template(shape: Shape) -> base.Spec:
     """Return the panel without data and title; runs of the same shape share it."""
     texts, tooltip = base.tooltips(shape)

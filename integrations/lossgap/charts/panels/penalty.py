@@ -1,7 +1,7 @@
 """Penalty by layer: which layers the penalties in the reported loss come from."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 
 from lossgap.charts import palette
 from lossgap.charts.frames import Frame, Row, Run, Shape, frame
@@ -38,7 +38,7 @@ def draw(data: Frame) -> base.Spec:
     return base.finish(template(data.shape, tuple(shares)), TITLE, rows)
 
 
-@cache
+@lru_cache(maxsize=base.MOST_TEMPLATES)
 def template(shape: Shape, shares: tuple[str, ...]) -> base.Spec:
     """Return the panel without data and title, for ``shares`` from the largest to the smallest."""
     alt = require("altair", extra="charts")

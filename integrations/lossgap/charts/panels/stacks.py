@@ -32,7 +32,7 @@ def share_layers(
         field: Column with the share's name.
         title: Title of the vertical axis.
     """
-    shown, colour = base.switch(looks, field, "square")
+    shown, colour = base.switch(looks, field, "stroke" if shape.many else "square")
     chart = folded.transform_filter(shown)
     if shape.many:
         marked = _lines(chart, shape, title)
