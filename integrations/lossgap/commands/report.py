@@ -1,12 +1,16 @@
 """The command ``lossgap report``: one page about one or many runs."""
 
 import webbrowser
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from lossgap.errors import DataError
+
+READERS: Final = ("tensorboard",)
+"""The trackers' packages whose places can be read."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +24,9 @@ def report(
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Where the measurements are: files of JSON lines (*.jsonl)."
+            metavar="PATH...",
+            help="Where the measurements are: files of JSON lines (*.jsonl), log directories of "
+            "TensorBoard.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
@@ -61,12 +67,23 @@ def report(
 def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
 
+    _register()
     found = [run for place in places for run in readers.read(place)]
     runs = [run for run in found if text in run.name]
     if not runs:
         names = ", ".join(repr(run.name) for run in found[:10])
         raise DataError(f"No run has {text!r} in its name. Some of those there are: {names}.")
     return runs
+
+
+def _register() -> None:
+    """Make the readers of the trackers' packages known, once."""
+    from lossgap.charts import readers
+
+    for package in READERS:
+        reader = import_module(f"lossgap.{package}.reader").READER
+        if reader not in readers.readers():
+            readers.register(reader)
 
 
 def _written(

@@ -20,6 +20,12 @@ TRUE_PREFIX: Final = "true_"
 
 # Ours, for trackers.
 NAMESPACE: Final = "lossgap/"
+REPORTED_LOSS: Final = "reported_loss"
+GENERALIZATION_GAP: Final = "generalization_gap"
+TRUE_LOSS_STDERR: Final = "true_loss_stderr"
+SECONDS: Final = "seconds"
+N_SAMPLES: Final = "n_samples"
+N_TOTAL: Final = "n_total"
 
 # The parts of the gap, in the order in which they are told and drawn.
 PENALTY: Final = "penalty"
@@ -64,3 +70,8 @@ def tracked(name: str) -> str:
 def tracked_part(name: str) -> str:
     """Name the part ``name`` of the gap for trackers: ``lossgap/gap_<name>``."""
     return tracked(f"gap_{name}")
+
+
+def tracked_part_stderr(name: str) -> str:
+    """Name the standard error of the part ``name`` of the gap: ``lossgap/gap_<name>_stderr``."""
+    return f"{tracked_part(name)}_stderr"

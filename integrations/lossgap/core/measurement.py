@@ -114,16 +114,16 @@ class Measurement:
     def tracked(self) -> dict[str, float]:
         """Return every number under its tracker name, absent ones left out."""
         values: dict[str, float | None] = {
-            "reported_loss": self.reported_loss,
+            keys.REPORTED_LOSS: self.reported_loss,
             keys.TRUE_LOSS: self.true_loss,
             keys.REGULARIZATION_GAP: self.regularization_gap,
             keys.VAL_LOSS: self.val_loss,
             keys.TRUE_VAL_LOSS: self.true_val_loss,
-            "generalization_gap": self.generalization_gap,
-            "true_loss_stderr": self.standard_error,
+            keys.GENERALIZATION_GAP: self.generalization_gap,
+            keys.TRUE_LOSS_STDERR: self.standard_error,
         }
         values.update({keys.true_metric(name): m.true for name, m in self.metrics.items()})
-        values["seconds"] = self.seconds
+        values[keys.SECONDS] = self.seconds
         flat = {keys.tracked(name): value for name, value in values.items()}
         flat.update({keys.tracked_part(name): part.value for name, part in self.parts.items()})
         return {name: value for name, value in flat.items() if value is not None}

@@ -1,0 +1,112 @@
+"""One training's curves: the writers of its sub-runs, opened with the first measurement."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossgap.core.measurement import Measurement
+from lossgap.tensorboard import curves, events, hparams, layout
+from lossgap.tensorboard.places import Place, claim
+from lossgap.tensorboard.writer import EventWriter, LinkedWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a training before its first measurement.
+
+    Attributes:
+        log_dir: Absolute.
+        keras_dirs: Absolute directories that Keras's own callbacks write to.
+        marker: What the steps count.
+        n_steps: Optimizer steps before the training; ``None`` where unknown.
+        row: Hyperparameters for the HParams tab; ``None`` to leave the tab alone.
+    """
+
+    log_dir: Path
+    keras_dirs: frozenset[Path] = frozenset()
+    marker: events.Marker = events.Marker()  # noqa: RUF009 - frozen
+    n_steps: int | None = None
+    row: hparams.Values | None = None
+
+    def step(self, measurement: Measurement) -> int:
+        """Return the step at which a measurement stands."""
+        counted = measurement.step if self.marker.unit == "step" else measurement.epoch
+        return counted or 0
+
+    def begins_anew(self, step: int) -> bool:
+        """Tell from the step of the first measurement whether the training began with step 0."""
+        if self.marker.unit == "epoch":
+            return step < self.marker.every
+        return step < 2 * self.marker.every if self.n_steps is None else self.n_steps == 0
+
+
+class Session:
+    """Writes one training; nothing is on disk before its first measurement."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._place: Place | None = None
+        self._linked: LinkedWriter | None = None
+        self._overlaid: dict[str, EventWriter] = {}
+        self._has_heading = False
+        self._has_row = False
+
+    def log(self, measurement: Measurement, wall_time: float) -> None:
+        """Write a measurement to all sub-runs.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        step = self._plan.step(measurement)
+        if self._place is None:
+            self._place = claim(self._plan.log_dir, anew=self._plan.begins_anew(step))
+        self._log_linked(self._place, layout.linked(measurement), step, wall_time)
+        keras_is_there = self._place.directory in self._plan.keras_dirs
+        for run, points in layout.overlaid(measurement).items():
+            if not (keras_is_there and run in layout.KERAS_RUNS):
+                self._writer(self._place, run, step).write(
+                    [events.scalars(points, step, wall_time)]
+                )
+        if self._plan.row is not None and not self._has_row:
+            _write_once(self._place.directory, hparams.begin(self._plan.row))
+            self._has_row = True
+
+    def finish(self, *, failed: bool) -> bool:
+        """Close the files, and tell whether there are any."""
+        if self._place is None:
+            return False
+        try:
+            if self._has_row:
+                _write_once(self._place.directory, hparams.end(failed=failed))
+        finally:
+            for writer in (self._linked, *self._overlaid.values()):
+                if writer is not None:
+                    writer.close()
+            self._place.release()
+        return True
+
+    def _log_linked(self, place: Place, points: layout.Points, step: int, wall_time: float) -> None:
+        if self._linked is None:
+            directory = place.directory / layout.GAP
+            earlier = curves.read(directory) if place.goes_on else curves.Curves()
+            earlier.drop_from(step)
+            tags = [tag for tag, values in earlier.tags.items() if values]
+            writer = EventWriter(directory, step)
+            self._linked = LinkedWriter(writer, earlier.wall_times, tags)
+        heading = [events.marker(self._plan.marker, wall_time), events.custom_layout(wall_time)]
+        self._linked.write(points, step, wall_time, () if self._has_heading else heading)
+        self._has_heading = True
+
+    def _writer(self, place: Place, run: str, step: int) -> EventWriter:
+        if run not in self._overlaid:
+            self._overlaid[run] = EventWriter(place.directory / run, step)
+        return self._overlaid[run]
+
+
+def _write_once(directory: Path, added: Iterable[object]) -> None:
+    """Write to a directory where others may write, without staying there."""
+    writer = EventWriter(directory, None)
+    try:
+        writer.write(added)
+    finally:
+        writer.close()
