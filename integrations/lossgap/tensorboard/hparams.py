@@ -1,4 +1,8 @@
-"""Rows and columns of the HParams tab: a training's hyperparameters beside its true loss."""
+"""Rows and columns of the HParams tab: a training's hyperparameters beside its true loss.
+
+They go to the sub-run that has the true loss. From the directory above, TensorBoard wouldn't
+find it where that is the log directory itself.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -11,7 +15,6 @@ from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
 from lossgap.core import keys
-from lossgap.tensorboard import layout
 from lossgap.tensorboard.places import comes_from
 
 Values = Mapping[str, bool | float | str]
@@ -55,7 +58,7 @@ def begin(values: Values) -> list[Event]:
         ],
         metric_infos=[
             api_pb2.MetricInfo(
-                name=api_pb2.MetricName(group=layout.GAP, tag=keys.tracked(name)),
+                name=api_pb2.MetricName(tag=keys.tracked(name)),
                 display_name=name,
             )
             for name in _COLUMNS

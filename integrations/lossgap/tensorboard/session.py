@@ -1,8 +1,8 @@
 """One training's curves: the writers of its sub-runs, opened with the first measurement."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lossgap.core.measurement import Measurement
 from lossgap.tensorboard import curves, events, hparams, layout
@@ -49,7 +49,6 @@ class Session:
         self._linked: LinkedWriter | None = None
         self._overlaid: dict[str, EventWriter] = {}
         self._has_heading = False
-        self._has_row = False
 
     def log(self, measurement: Measurement, wall_time: float) -> None:
         """Write a measurement to all sub-runs.
@@ -67,17 +66,14 @@ class Session:
                 self._writer(self._place, run, step).write(
                     [events.scalars(points, step, wall_time)]
                 )
-        if self._plan.row is not None and not self._has_row:
-            _write_once(self._place.directory, hparams.begin(self._plan.row))
-            self._has_row = True
 
     def finish(self, *, failed: bool) -> bool:
         """Close the files, and tell whether there are any."""
         if self._place is None:
             return False
         try:
-            if self._has_row:
-                _write_once(self._place.directory, hparams.end(failed=failed))
+            if self._linked is not None and self._plan.row is not None:
+                self._linked.append(hparams.end(failed=failed))
         finally:
             for writer in (self._linked, *self._overlaid.values()):
                 if writer is not None:
@@ -93,20 +89,20 @@ class Session:
             tags = [tag for tag, values in earlier.tags.items() if values]
             writer = EventWriter(directory, step)
             self._linked = LinkedWriter(writer, earlier.wall_times, tags)
-        heading = [events.marker(self._plan.marker, wall_time), events.custom_layout(wall_time)]
-        self._linked.write(points, step, wall_time, () if self._has_heading else heading)
-        self._has_heading = True
+        if not self._has_heading:
+            self._linked.append(self._heading(wall_time))
+            self._has_heading = True
+        self._linked.write(points, step, wall_time)
+
+    def _heading(self, wall_time: float) -> list[Any]:
+        row = self._plan.row
+        return [
+            events.marker(self._plan.marker, wall_time),
+            events.custom_layout(wall_time),
+            *(() if row is None else hparams.begin(row)),
+        ]
 
     def _writer(self, place: Place, run: str, step: int) -> EventWriter:
         if run not in self._overlaid:
             self._overlaid[run] = EventWriter(place.directory / run, step)
         return self._overlaid[run]
-
-
-def _write_once(directory: Path, added: Iterable[object]) -> None:
-    """Write to a directory where others may write, without staying there."""
-    writer = EventWriter(directory, None)
-    try:
-        writer.write(added)
-    finally:
-        writer.close()

@@ -22,22 +22,20 @@ class EventWriter:
     Args:
         directory: The directory of the run.
         step: Step of the first point: of an earlier training that wrote here, the points from
-            it on don't count any more. ``None``: all of them count.
+            it on don't count any more.
 
     Raises:
         OSError: The file can't be made.
     """
 
-    def __init__(self, directory: Path, step: int | None) -> None:
+    def __init__(self, directory: Path, step: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / _file_name()
         self._file = self._path.open("xb", buffering=0)
         self._n_bytes = 0
         now = time.time()
         try:
-            self.write([events.begin(now)])
-            if step is not None:
-                self.write([events.start(step, now)])
+            self.write([events.begin(now), events.start(step, now)])
         except OSError:
             self.close()
             self._path.unlink(missing_ok=True)
@@ -100,16 +98,21 @@ class LinkedWriter:
         self._steps = dict(steps or {})
         self._tags = dict.fromkeys(tags)
 
-    def write(
-        self, points: Mapping[str, float], step: int, wall_time: float, first: Iterable[Any] = ()
-    ) -> None:
+    def append(self, added: Iterable[Any]) -> None:
+        """Write events that aren't points.
+
+        Raises:
+            OSError: They can't be written.
+        """
+        self._writer.write(added)
+
+    def write(self, points: Mapping[str, float], step: int, wall_time: float) -> None:
         """Write the points of a step.
 
         Args:
             points: Values by tag.
             step: The step.
             wall_time: When it was measured, in seconds since the epoch of Unix.
-            first: Events to write before.
 
         Raises:
             OSError: They can't be written.
@@ -118,7 +121,7 @@ class LinkedWriter:
         nothing = dict.fromkeys(late, float("nan"))
         before = [events.scalars(nothing, *place) for place in self._steps.items() if late]
         whole = {tag: points.get(tag, float("nan")) for tag in (*self._tags, *late)}
-        self._writer.write([*first, *before, events.scalars(whole, step, wall_time)])
+        self._writer.write([*before, events.scalars(whole, step, wall_time)])
         self._steps[step] = wall_time
         self._tags |= dict.fromkeys(late)
 
