@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from lossgap.errors import InvalidArgumentError
 from lossgap.tensorboard import layout
+from lossgap.tensorboard.curves import Curves, read
 
 _ATTEMPT: Final = "attempt_"
 
@@ -27,11 +28,11 @@ class Place:
 
     Attributes:
         directory: Holds the sub-runs.
-        goes_on: Whether there are steps of an earlier attempt, which stay.
+        earlier: What an earlier training left in its sub-run ``gap``, if this one goes on there.
     """
 
     directory: Path
-    goes_on: bool
+    earlier: Curves
 
     def release(self) -> None:
         """Leave the directory to other trainings."""
@@ -63,7 +64,7 @@ def comes_from(callback: Any, package: str, *, name: str | None = None) -> bool:
 
 
 def prepared(log_dir: str) -> Path:
-    """Make a log directory, and return it as an absolute path.
+    """Make a log directory, and return its path without links.
 
     Raises:
         InvalidArgumentError: It is no local directory, or can't be written to.
@@ -73,7 +74,7 @@ def prepared(log_dir: str) -> Path:
             f"Expected `log_dir` to be a directory of this machine. Received: {log_dir!r}. Log to "
             "a local or mounted directory, and copy it to the remote one."
         )
-    path = Path(log_dir).absolute()
+    path = Path(log_dir).resolve()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -87,7 +88,7 @@ def prepared(log_dir: str) -> Path:
     return path
 
 
-def claim(log_dir: Path, *, anew: bool) -> Place:
+def claim(log_dir: Path, unit: str, *, anew: bool) -> Place:
     """Take a directory for a training.
 
     It is ``log_dir`` itself, or ``attempt_2`` and so on in it where the last one is taken: by a
@@ -95,6 +96,7 @@ def claim(log_dir: Path, *, anew: bool) -> Place:
 
     Args:
         log_dir: The log directory.
+        unit: What the steps count; curves of the other unit aren't gone on with.
         anew: Whether the training began with step 0.
 
     Raises:
@@ -103,11 +105,14 @@ def claim(log_dir: Path, *, anew: bool) -> Place:
     with _lock:
         last = _last_attempt(log_dir)
         directory = _attempt(log_dir, last)
-        goes_on = not anew and last > 0 and directory not in _live
-        if not goes_on:
+        earlier = Curves()
+        if not anew and last and directory not in _live:
+            earlier = read(directory / layout.GAP)
+        if not earlier.tags or earlier.marker.unit != unit:
+            earlier = Curves()
             directory = _new(log_dir, last + 1)
         _live.add(directory)
-        return Place(directory, goes_on)
+        return Place(directory, earlier)
 
 
 def _attempt(log_dir: Path, number: int) -> Path:

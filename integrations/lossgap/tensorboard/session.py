@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lossgap.core.measurement import Measurement
-from lossgap.tensorboard import curves, events, hparams, layout
+from lossgap.tensorboard import events, hparams, layout
 from lossgap.tensorboard.places import Place, claim
 from lossgap.tensorboard.writer import EventWriter, LinkedWriter
 
@@ -15,8 +15,8 @@ class Plan:
     """What is known of a training before its first measurement.
 
     Attributes:
-        log_dir: Absolute.
-        keras_dirs: Absolute directories that Keras's own callbacks write to.
+        log_dir: Without links, like the others.
+        keras_dirs: Directories that Keras's own callbacks write to.
         marker: What the steps count.
         n_steps: Optimizer steps before the training; ``None`` where unknown.
         row: Hyperparameters for the HParams tab; ``None`` to leave the tab alone.
@@ -46,6 +46,7 @@ class Session:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._place: Place | None = None
+        self._first_step = 0
         self._linked: LinkedWriter | None = None
         self._overlaid: dict[str, EventWriter] = {}
         self._has_heading = False
@@ -58,14 +59,15 @@ class Session:
         """
         step = self._plan.step(measurement)
         if self._place is None:
-            self._place = claim(self._plan.log_dir, anew=self._plan.begins_anew(step))
+            anew = self._plan.begins_anew(step)
+            self._place = claim(self._plan.log_dir, self._plan.marker.unit, anew=anew)
+            self._first_step = step
         self._log_linked(self._place, layout.linked(measurement), step, wall_time)
         keras_is_there = self._place.directory in self._plan.keras_dirs
         for run, points in layout.overlaid(measurement).items():
             if not (keras_is_there and run in layout.KERAS_RUNS):
-                self._writer(self._place, run, step).write(
-                    [events.scalars(points, step, wall_time)]
-                )
+                writer = self._writer(self._place, run)
+                writer.write([events.scalars(points, step, wall_time)])
 
     def finish(self, *, failed: bool) -> bool:
         """Close the files, and tell whether there are any."""
@@ -83,11 +85,10 @@ class Session:
 
     def _log_linked(self, place: Place, points: layout.Points, step: int, wall_time: float) -> None:
         if self._linked is None:
-            directory = place.directory / layout.GAP
-            earlier = curves.read(directory) if place.goes_on else curves.Curves()
+            earlier = place.earlier
             earlier.drop_from(step)
             tags = [tag for tag, values in earlier.tags.items() if values]
-            writer = EventWriter(directory, step)
+            writer = EventWriter(place.directory / layout.GAP, step)
             self._linked = LinkedWriter(writer, earlier.wall_times, tags)
         if not self._has_heading:
             self._linked.append(self._heading(wall_time))
@@ -102,7 +103,7 @@ class Session:
             *(() if row is None else hparams.begin(row)),
         ]
 
-    def _writer(self, place: Place, run: str, step: int) -> EventWriter:
+    def _writer(self, place: Place, run: str) -> EventWriter:
         if run not in self._overlaid:
-            self._overlaid[run] = EventWriter(place.directory / run, step)
+            self._overlaid[run] = EventWriter(place.directory / run, self._first_step)
         return self._overlaid[run]

@@ -90,7 +90,7 @@ class TensorBoardTracker:
             )
         plan = Plan(
             places.prepared(self._shown),
-            frozenset(Path(path).absolute() for path in found),
+            frozenset(Path(path).resolve() for path in found),
             Marker(options.get("unit", "epoch"), options.get("every", 1)),
             _steps_before(training.callbacks),
             row,
