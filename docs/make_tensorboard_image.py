@@ -1,4 +1,4 @@
-"""Train the demo's model with L2 penalties beside Keras's TensorBoard callback, and picture the result.
+"""Train the demo's L2 model beside Keras's TensorBoard callback, and picture the result.
 
 Needs the extras ``demo`` and ``tensorboard``, Playwright and a Chromium.
 
@@ -43,24 +43,31 @@ def picture(log_dir: str, chromium: str) -> None:
     """Open the default tab with nothing set up, and take its picture."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", log_dir]
     command += ["--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    try:
         addresses = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in server.stderr or ())
-        address = next(filter(None, addresses))[0]
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-            )
-            page = browser.new_page(viewport={"width": 1200, "height": 900})
-            page.goto(address)
-            page.locator(".tag[title=epoch_loss]").scroll_into_view_if_needed(timeout=120_000)
-            page.wait_for_function(SETTLED, timeout=120_000)
-            page.locator(".tag[title=epoch_loss]").scroll_into_view_if_needed()
-            page.mouse.move(700, 500)
-            page.mouse.wheel(0, 280)
-            page.wait_for_timeout(2_000)  # until the lines are drawn
-            page.screenshot(path=IMAGE)
-            browser.close()
+        take(next(filter(None, addresses))[0], chromium)
+    finally:
         server.terminate()
+        server.wait()
+
+
+def take(address: str, chromium: str) -> None:
+    """Take the picture of the card of the losses at an address."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.set_default_timeout(180_000)
+        page.goto(address)
+        card = page.locator("card-view", has=page.locator(".tag[title=epoch_loss]"))
+        card.scroll_into_view_if_needed()
+        page.wait_for_function(SETTLED)
+        card.scroll_into_view_if_needed()
+        page.wait_for_timeout(3_000)  # until the lines are drawn
+        page.screenshot(path=IMAGE)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def visit(server):
 
 def cards(page, tag, n_rows):
     """Return what the cards of a tag show, once there is one with so many rows."""
+    page.locator(f".tag[title={tag}]").first.scroll_into_view_if_needed()
     page.wait_for_function(
         f"tag => ({ON_CARD})(tag).some((rows) => rows.length >= {n_rows})", arg=tag
     )
@@ -98,13 +99,9 @@ def test_the_link_pins_the_card_without_smoothing_and_in_four_colours(server, vi
 
 def test_the_custom_scalars_tab_draws_the_three_charts(server, visit):
     page = visit(f"{server.address}#custom_scalars")
-    page.wait_for_selector("tf-custom-scalar-multi-line-chart-card")
-    page.wait_for_function(
-        "document.querySelector('tf-custom-scalar-dashboard').innerText.includes('Matches (4)')"
-    )
-    text = page.locator("tf-custom-scalar-dashboard").inner_text()
-    assert "True loss" in text
+    page.get_by_text("Matches (4)").wait_for()
+    page.get_by_text("True loss", exact=True).wait_for()
     for title in ("reported and true loss", "regularization gap by cause", "95 % band"):
-        assert title in text
+        assert page.get_by_text(title).count() == 1
     assert page.locator("tf-custom-scalar-multi-line-chart-card").count() == 2
     assert page.locator("tf-custom-scalar-margin-chart-card").count() == 1
