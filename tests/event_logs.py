@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util import tensor_util
@@ -83,13 +84,17 @@ class Server:
         series = self.get("data/plugin/scalars/scalars", run=run, tag=tag)
         return [(step, float(value)) for _, step, value in series]
 
-    def wait_for(self, ready, seconds=120):
-        """Wait until TensorBoard has read what is there, and return what ``ready`` returns."""
+    def wait_for(self, ready, seconds=300):
+        """Wait until TensorBoard has read what is there, and return what ``ready`` returns.
+
+        While it reads, its answer may be an error: its Python loader changes what it lists.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            found = ready(self)
-            if found:
-                return found
+            with suppress(urllib.error.HTTPError):
+                found = ready(self)
+                if found:
+                    return found
             time.sleep(0.3)
         raise TimeoutError(f"{self.address} doesn't show it after {seconds} s.")
 
