@@ -58,13 +58,14 @@ def take(address: str, chromium: str) -> None:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page = browser.new_page(viewport={"width": 1200, "height": 720})
         page.set_default_timeout(180_000)
         page.goto(address)
-        card = page.locator("card-view", has=page.locator(".tag[title=epoch_loss]"))
-        card.scroll_into_view_if_needed()
+        # TensorBoard opens the first two groups of tags, by their names.
+        page.locator("metrics-card-group-toolbar", has_text="epoch_loss").first.click()
+        page.locator("metrics-card-group-toolbar", has_text="epoch_accuracy").first.click()
+        page.locator("metrics-card-group-toolbar", has_text="epoch_learning_rate").first.click()
         page.wait_for_function(SETTLED)
-        card.scroll_into_view_if_needed()
         page.wait_for_timeout(3_000)  # until the lines are drawn
         page.screenshot(path=IMAGE)
         browser.close()

@@ -72,7 +72,6 @@ def visit(server):
 
 def cards(page, tag, n_rows):
     """Return what the cards of a tag show, once there is one with so many rows."""
-    page.locator(f".tag[title={tag}]").first.scroll_into_view_if_needed()
     page.wait_for_function(
         f"tag => ({ON_CARD})(tag).some((rows) => rows.length >= {n_rows})", arg=tag
     )
@@ -83,6 +82,9 @@ def test_four_curves_stand_on_one_card_with_no_configuration(server, visit):
     page = visit(server.address)
     (card,) = cards(page, "epoch_loss", 4)
     assert sorted(name for name, _ in card) == FOUR
+    page.locator(
+        "metrics-card-group-toolbar", has_text="epoch_mae"
+    ).first.click()  # closed: the third
     (metric,) = cards(page, "epoch_mae", 3)
     assert sorted(name for name, _ in metric) == ["train", "true", "validation"]
 
@@ -99,7 +101,7 @@ def test_the_link_pins_the_card_without_smoothing_and_in_four_colours(server, vi
 
 def test_the_custom_scalars_tab_draws_the_three_charts(server, visit):
     page = visit(f"{server.address}#custom_scalars")
-    page.get_by_text("Matches (4)").wait_for()
+    page.get_by_text("Matches (4)").nth(1).wait_for()  # four losses; the gap and three causes
     page.get_by_text("True loss", exact=True).wait_for()
     for title in ("reported and true loss", "regularization gap by cause", "95 % band"):
         assert page.get_by_text(title).count() == 1
