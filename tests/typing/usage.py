@@ -56,6 +56,18 @@ def with_weights_and_biases(model: Any, x: Any, y: Any, run: Any) -> str:
     return lossgap.wandb.install_panel("team/digits")
 
 
+def with_tensorboard(model: Any, x: Any, y: Any) -> lossgap.TrueLoss:
+    """Log for TensorBoard: with a tracker, by its name, and for every fit."""
+    rates: dict[str, bool | float | str] = {"learning_rate": 0.1, "kind": "a"}
+    tracker = lossgap.tensorboard.TensorBoardTracker("logs/run_7", hparams=rates)
+    assert_type(tracker.name, str)
+    lossgap.tensorboard.autolog("logs", every=2, unit="step", silent=True, hparams=True)
+    lossgap.tensorboard.autolog(disable=True)
+    callback = lossgap.TrueLoss(trackers=[tracker])
+    model.fit(x, y, callbacks=[callback, lossgap.TrueLoss(trackers="tensorboard")])
+    return callback
+
+
 def with_errors(model: Any, x: Any) -> str:
     """Catch what lossgap raises, by its root class."""
     try:

@@ -9,15 +9,14 @@ import typer
 
 from lossgap.errors import DataError
 
+READERS: Final = ("mlflow", "wandb", "tensorboard")
+"""The trackers' packages whose places can be read."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lossgap.charts.frames import Run
     from lossgap.charts.render import Theme
-
-
-# The trackers whose package has a reader.
-READERS: Final = ("mlflow", "wandb")
 
 
 def report(
@@ -26,8 +25,9 @@ def report(
         list[str],
         typer.Argument(
             metavar="PLACE...",
-            help="Where the measurements are: files of JSON lines (*.jsonl), run folders of W&B, "
-            "or an MLflow tracking URI, with ?experiment=NAME or ?runs=ID,ID to choose.",
+            help="Where the measurements are: files of JSON lines (*.jsonl), log directories of "
+            "TensorBoard, run folders of W&B, or an MLflow tracking URI, with ?experiment=NAME or "
+            "?runs=ID,ID to choose.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path(
@@ -68,17 +68,23 @@ def report(
 def _chosen(places: list[str], text: str) -> "list[Run]":
     from lossgap.charts import readers
 
-    known = {reader.name for reader in readers.readers()}
-    for name in READERS:
-        reader = import_module(f"lossgap.{name}.reader").READER
-        if reader.name not in known:
-            readers.register(reader)
+    _register()
     found = [run for place in places for run in readers.read(place)]
     runs = [run for run in found if text in run.name]
     if not runs:
         names = ", ".join(repr(run.name) for run in found[:10])
         raise DataError(f"No run has {text!r} in its name. Some of those there are: {names}.")
     return runs
+
+
+def _register() -> None:
+    """Make the readers of the trackers' packages known, once."""
+    from lossgap.charts import readers
+
+    for package in READERS:
+        reader = import_module(f"lossgap.{package}.reader").READER
+        if reader not in readers.readers():
+            readers.register(reader)
 
 
 def _written(

@@ -1,3 +1,6 @@
 """TensorBoard: event files beside Keras's own, the tab, autologging of every fit."""
 
-__all__: list[str] = []
+from lossgap.tensorboard.autolog import autolog as autolog
+from lossgap.tensorboard.tracker import TensorBoardTracker as TensorBoardTracker
+
+__all__ = ["TensorBoardTracker", "autolog"]

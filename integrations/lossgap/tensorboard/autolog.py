@@ -1,0 +1,67 @@
+"""Autologging: every fit of Keras is measured and written for TensorBoard."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lossgap.core.settings import MAX_BYTES, Settings
+from lossgap.tensorboard.tracker import TensorBoardTracker
+from lossgap.trackers import autolog as autologging
+from lossgap.trackers.protocol import Tracker
+
+NAME: Final = "tensorboard"
+
+
+def autolog(
+    log_dir: str | os.PathLike[str] | None = None,
+    *,
+    disable: bool = False,
+    silent: bool = False,
+    every: int = 1,
+    unit: str = "epoch",
+    parts: bool = True,
+    metrics: bool = True,
+    batch_size: int | None = None,
+    max_bytes: int = MAX_BYTES,
+    seed: int = 0,
+    hparams: bool | Mapping[str, bool | float | str] = False,
+) -> None:
+    """Measure every ``fit`` from here on, and write what is measured for TensorBoard.
+
+    Beside a ``keras.callbacks.TensorBoard`` in the fit, it is written to that callback's log
+    directory.
+
+    Args:
+        log_dir: The log directory of fits without such a callback; by default ``"logs"``. Each
+            fit gets curves of its own there, see :class:`TensorBoardTracker`.
+        disable: Switch it off again.
+        silent: Print nothing, and warn of nothing.
+        every: Measure every so many epochs or steps.
+        unit: ``"epoch"`` or ``"step"``.
+        parts: Whether to find the causes of the gap.
+        metrics: Whether to compute the compiled metrics.
+        batch_size: Batch size to measure with.
+        max_bytes: Memory for batches that are kept as they pass.
+        seed: Seed of samples and of random masks.
+        hparams: As in :class:`TensorBoardTracker`.
+
+    Raises:
+        MissingDependencyError: TensorBoard isn't installed.
+        InvalidArgumentError: An argument is out of range.
+
+    Example:
+        ``lossgap.tensorboard.autolog("logs")``
+    """
+    if disable:
+        autologging.disable(NAME)
+        return
+    settings = Settings(every, unit, parts, metrics, batch_size, max_bytes, seed)
+    TensorBoardTracker(log_dir, hparams=hparams)  # what is wrong with it has to be known now
+
+    def tracker(callbacks: list[Any]) -> Tracker:
+        from lossgap.tensorboard.places import keras_log_dirs
+
+        found = next(iter(keras_log_dirs(callbacks)), None)
+        return TensorBoardTracker(found or log_dir, hparams=hparams)
+
+    autologging.enable(autologging.Autolog(NAME, settings, tracker, silent=silent))
