@@ -108,7 +108,10 @@ class Feed(Protocol):
         ...
 
     def specs(self) -> list[Any]:
-        """Return what the backend knows each leaf by: shape and dtype, for any batch size."""
+        """Return what the backend knows each leaf by: shape and dtype, for any batch size.
+
+        Where a shape has a batch size, it is the training's.
+        """
         ...
 
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:

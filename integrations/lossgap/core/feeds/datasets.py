@@ -77,10 +77,10 @@ class DatasetFeed:
 
 def _source(dataset: Any) -> Any:
     """Return the dataset as the backend reads it, after checking that it can be read again."""
-    adapters = data_adapters
-    if adapters.is_tf_dataset(dataset):
-        backends.active().check_readable(dataset)
-        return dataset
+    backend = backends.active()
+    if data_adapters.is_tf_dataset(dataset):
+        backend.check_readable(dataset)
+        return backend.batches(data_adapters.get_data_adapter(dataset))
     if isinstance(dataset, keras.utils.PyDataset):
         if dataset.num_batches is None:
             raise DataError(
@@ -89,9 +89,9 @@ def _source(dataset: Any) -> Any:
             )
         adapter = data_adapters.get_data_adapter(dataset)
         adapter.enqueuer = None  # read in order, by one thread
-        return adapter.get_tf_dataset()
-    if adapters.is_torch_dataloader(dataset):
-        return data_adapters.get_data_adapter(dataset).get_tf_dataset()
+        return backend.batches(adapter)
+    if data_adapters.is_torch_dataloader(dataset):
+        return backend.batches(data_adapters.get_data_adapter(dataset))
     raise DataError(
         "Expected data that can be read again: arrays, a tf.data.Dataset, a "
         f"keras.utils.PyDataset or a PyTorch DataLoader. Received: {type(dataset).__name__}. "
