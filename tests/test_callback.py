@@ -5,7 +5,6 @@ import warnings
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 import lossgap
@@ -112,35 +111,6 @@ def test_true_val_loss_is_not_lost_beside_a_penalty_that_dwarfs_it():
     measured = callback.measurements[0]
     assert measured.val_loss > 1e4 * measured.true_val_loss
     assert measured.true_val_loss == pytest.approx(mse(model, x[56:], y[56:]), rel=2e-6)
-
-
-def test_ragged_arrays_are_measured_as_ragged():
-    values = np.arange(120, dtype="float32")
-    x = tf.RaggedTensor.from_row_lengths(values, [3, 1] * 30)
-    y = np.linspace(0, 1, 60).astype("float32")[:, None]
-
-    class Mean(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.out = layers.Dense(1)
-
-        def call(self, x):
-            return self.out(tf.reduce_mean(x, axis=1)[:, None] / 60.0)
-
-    model, callback = Mean(), lossgap.TrueLoss()
-    model.compile("sgd", "mse")
-    model.fit(x, y, verbose=0, callbacks=[callback])
-    means = tf.reduce_mean(x, axis=1).numpy()[:, None] / 60.0
-    outputs = means @ model.out.kernel.numpy() + model.out.bias.numpy()
-    expected = np.mean((outputs - y) ** 2)
-    assert callback.measurements[0].true_loss == pytest.approx(expected, rel=2e-6)
-
-
-def test_sparse_arrays_are_refused_before_the_training():
-    x, y = regression()
-    sparse = tf.sparse.from_dense(x)
-    with pytest.raises(DataError, match=r"Sparse arrays.*tf\.sparse\.to_dense"):
-        linear().fit(sparse, y, verbose=0, callbacks=[lossgap.TrueLoss()])
 
 
 def test_separate_data_are_measured_as_given():

@@ -90,9 +90,7 @@ class Evaluator:
         steps = [name for name in ("train_step", "test_step") if overrides(self._model, name)]
         evaluation = self._evaluation
         try:
-            return looped(
-                self._model, evaluation.step, self._feed.specs(), state, evaluation.reads
-            )
+            return looped(self._model, evaluation.step, self._feed.specs(), state, evaluation.reads)
         except (ValueError, TypeError) as error:
             if isinstance(error, LossgapError) or not steps:
                 raise
