@@ -342,7 +342,7 @@ def test_nan_passes_through_with_one_warning_that_names_epoch_and_number():
     model, callback = linear(), lossgap.TrueLoss()
     with pytest.warns(lossgap.LossgapWarning, match="epoch 1: true_loss is nan") as caught:
         history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
-    assert len(caught) == 1
+    assert [warning.category for warning in caught].count(lossgap.LossgapWarning) == 1
     assert np.isnan(history.history["true_loss"]).all()
     assert np.isnan(callback.measurements[0].regularization_gap)
 
@@ -360,12 +360,13 @@ def test_an_infinite_loss_passes_through():
 def test_a_measurement_that_fails_warns_once_and_the_training_goes_on():
     x, y = regression()
     callback = lossgap.TrueLoss(x[:, :2], y)  # fewer features than the model takes
-    model, untouched = linear(), linear()
+    model = linear()
     with pytest.warns(lossgap.LossgapWarning, match="epoch 1 could not be measured") as caught:
         history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
-    assert len(caught) == 1
+    assert [warning.category for warning in caught].count(lossgap.LossgapWarning) == 1
     assert "true_loss" not in history.history
     assert callback.measurements == []
+    untouched = linear()  # from the same seeds
     untouched.fit(x, y, epochs=3, verbose=0)
     assert_same_state(state(model), state(untouched))
 

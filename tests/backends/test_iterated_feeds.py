@@ -15,10 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from iterated import BACKEND, BATCH, FEEDS, MODELS, Feed, N, compile_again, numpy_loss
 from keras import ops
 
 import lossgap
+from iterated import BACKEND, BATCH, FEEDS, MODELS, Feed, N, compile_again, numpy_loss
 
 EPOCHS = 2
 
@@ -93,11 +93,9 @@ class Recorder(keras.callbacks.Callback):
         if hasattr(optimizer, "_model_variables_moving_average"):
             pairs = (optimizer._trainable_variables, optimizer._model_variables_moving_average)
             averages = {id(v): ops.convert_to_numpy(a) for v, a in zip(*pairs, strict=True)}
-        weights = [ops.convert_to_numpy(v) for v in self.model.weights]
-        averaged = [
-            averages.get(id(v), w) for v, w in zip(self.model.weights, weights, strict=True)
-        ]
-        self.moments.append((weights, averaged, self.batches[self.n_before :]))
+        weights = {id(v): ops.convert_to_numpy(v) for v in self.model.weights}
+        averaged = [averages.get(key, value) for key, value in weights.items()]
+        self.moments.append((list(weights.values()), averaged, self.batches[self.n_before :]))
 
     def after_batch(self, batch, logs=None):
         if len(self.batches) % self.every == 0:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 
 from lossgap.core import backends, keys
@@ -145,7 +144,7 @@ class Decomposition:
         everything = frozenset(self._players)
         if not everything:
             return
-        states = [keras.ops.convert_to_numpy(s) for s in self._step.initial_state(self._seed)]
+        states = [backends.active().to_numpy(s) for s in self._step.initial_state(self._seed)]
         once, final = self._once(everything)
         again, _ = self._once(everything)
         moved = any(not np.array_equal(a, b) for a, b in zip(states, final, strict=True))
@@ -167,7 +166,7 @@ class Decomposition:
 
     def _once(self, setting: Setting) -> tuple[np.ndarray, list[np.ndarray]]:
         rows, state = self._pass(setting, self._step.initial_state(self._seed))
-        return rows, [keras.ops.convert_to_numpy(value) for value in state]
+        return rows, [backends.active().to_numpy(value) for value in state]
 
     def _run(self, setting: Setting) -> np.ndarray:
         """Return rows of sample count and losses, with fresh masks for each repetition."""

@@ -100,9 +100,8 @@ class Evaluation:
         with keras.StatelessScope(state_mapping=mapping):
             results = self._model.get_metrics_result()
         idle = self._idle_metrics(state) | {"loss"}
-        return {
-            name: ops.convert_to_numpy(value) for name, value in results.items() if name not in idle
-        }
+        to_numpy = backends.active().to_numpy
+        return {name: to_numpy(value) for name, value in results.items() if name not in idle}
 
     def _idle_metrics(self, state: list[Any]) -> set[str]:
         """Name the model's own trackers that no batch has updated, and so hold no result.
@@ -114,9 +113,12 @@ class Evaluation:
             for values in (self.initial_state(), state)
         )
 
+        to_numpy = backends.active().to_numpy
+
         def moved(variable: Any) -> bool:
             values = (fresh[id(variable)], final[id(variable)])
-            return not np.array_equal(*(ops.convert_to_numpy(ops.copy(v)) for v in values))
+            one, other = (to_numpy(ops.copy(value)) for value in values)
+            return not np.array_equal(one, other)
 
         compiled = self._model._compile_metrics
         return {

@@ -91,6 +91,10 @@ class Backend(Protocol):
         """Put an array on the device."""
         ...
 
+    def to_numpy(self, leaf: Any) -> np.ndarray:
+        """Return the values of an array."""
+        ...
+
     def own(self, leaf: Any) -> Any:
         """Return an array with the same values that no one else writes to."""
         ...

@@ -122,7 +122,7 @@ def is_python(dataset: Any) -> bool:
 
 def divert_random_state() -> Callable[[], None]:
     """Let TensorFlow, where a pipeline of it is in use, draw from another random state."""
-    if "tensorflow" not in sys.modules:
+    if sys.modules.get("tensorflow") is None:
         return lambda: None
     restore: Callable[[], None] = _of_tensorflow().divert_random_state()
     return restore

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from keras import ops
 
 from lossgap.core.backends import Loop, Step, iteration
 from lossgap.core.backends.iteration import (
@@ -40,6 +41,11 @@ def to_device(leaf: Any) -> Any:
     """Return a NumPy array; JAX takes it to the device batch by batch."""
     check_dense(leaf)
     return np.asarray(leaf)
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """Return the values of an array."""
+    return np.asarray(ops.convert_to_numpy(leaf))
 
 
 def own(leaf: Any) -> Any:

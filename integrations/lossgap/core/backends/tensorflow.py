@@ -9,6 +9,7 @@ from weakref import WeakMethod
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 from tensorflow.python.eager import context
 
 from lossgap.core.backends import Loop, Step
@@ -44,6 +45,11 @@ _PYTHON = ("EagerPyFunc", "GeneratorDataset", "PyFunc")
 def to_device(leaf: Any) -> Any:
     """Convert an array to a tensor; ragged tensors stay what they are."""
     return leaf if isinstance(leaf, tf.RaggedTensor) else tf.convert_to_tensor(leaf)
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """Return the values of an array."""
+    return np.asarray(ops.convert_to_numpy(leaf))
 
 
 def own(leaf: Any) -> Any:

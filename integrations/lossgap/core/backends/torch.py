@@ -42,6 +42,12 @@ def to_device(leaf: Any) -> Any:
     return ops.convert_to_tensor(leaf)
 
 
+def to_numpy(leaf: Any) -> np.ndarray:
+    """Return the values of an array. Keras's own way warns with NumPy 2."""
+    tensor = ops.convert_to_tensor(leaf).detach().cpu()
+    return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+
+
 def own(leaf: Any) -> Any:
     """Copy a tensor: anyone could write to it."""
     check_dense(leaf)
