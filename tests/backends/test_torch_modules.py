@@ -30,7 +30,8 @@ def wrapped():
     module = torch.nn.Sequential(
         torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.3)
     )
-    model = keras.Sequential([layers.Input((4,)), Noisy(), module, layers.Dense(1)])
+    inside = layers.TorchModuleWrapper(module)
+    model = keras.Sequential([layers.Input((4,)), Noisy(), inside, layers.Dense(1)])
     return model, module
 
 
@@ -41,7 +42,7 @@ def train(callbacks, **compiling):
     left = {
         "weights": [ops.convert_to_numpy(variable) for variable in model.variables],
         "buffers": [buffer.numpy().copy() for buffer in module.buffers()],
-        "modes": [part.training for part in model.modules()],
+        "modes": [part.training for layer in model._flatten_layers() for part in layer.modules()],
         "own": [model.layers[0].generator.get_state().numpy(), model.layers[0].count.numpy()],
         "random": torch.get_rng_state().numpy(),
         "losses": history.history["loss"],

@@ -149,12 +149,14 @@ def _with_random_state() -> list[Any]:
 @contextmanager
 def kept(model: Any) -> Iterator[None]:
     """Keep what modules hold beside Keras's variables: modes, tensors, generators."""
-    modes = [(module, module.training) for module in model.modules()]
+    layers = model._flatten_layers()  # not all of them are known to PyTorch as modules
+    modules = {id(module): module for layer in layers for module in layer.modules()}
+    modes = [(module, module.training) for module in modules.values()]
     holders = [held for module, _ in modes for held in (vars(module), module._buffers)]
     values = [(held, name, value) for held in holders for name, value in held.items()]
     generators = [(v, v.get_state()) for *_, v in values if isinstance(v, torch.Generator)]
     tensors = [
-        (held, name, value, value._version, value.detach().clone())
+        (held, name, value, value.detach().clone())
         for held, name, value in values
         if isinstance(value, torch.Tensor)
     ]
@@ -166,9 +168,9 @@ def kept(model: Any) -> Iterator[None]:
                 module.training = mode
         for generator, state in generators:
             generator.set_state(state)
-        for held, name, value, version, before in tensors:
+        for held, name, value, before in tensors:
             held[name] = value
-            if value._version != version:
+            if not torch.equal(value, before):
                 with torch.no_grad():
                     value.copy_(before)
 
