@@ -1,6 +1,7 @@
 """Datasets of the user's own, separate from the training's, that can be read again."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -36,7 +37,8 @@ class DatasetFeed:
             DataError: It is something else, never ends, runs out, or draws at random from a
                 state that the training may share.
         """
-        with random_states.kept():
+        self._dataset = dataset
+        with random_states.kept(), _generators_kept(dataset):
             self._source = _source(dataset)
         self._spec = self._source.element_spec
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
@@ -60,7 +62,7 @@ class DatasetFeed:
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the batches as they come, whatever ``batch_size`` is."""
         del batch_size
-        with random_states.kept():
+        with random_states.kept(), _generators_kept(self._dataset):
             yield from chunked(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
@@ -73,6 +75,20 @@ class DatasetFeed:
     def draw(self, wish: Wish) -> Draw:
         """Draw batches from a sample of those that were read last."""
         return self._reservoir.draw(wish)
+
+
+@contextmanager
+def _generators_kept(dataset: Any) -> Iterator[None]:
+    """Put the generators back that a ``DataLoader`` was given: the training's may be the same."""
+    holders = [dataset, getattr(dataset, "sampler", None), getattr(dataset, "batch_sampler", None)]
+    found = [getattr(holder, "generator", None) for holder in holders]
+    is_loader = data_adapters.is_torch_dataloader(dataset)
+    states = [(g, g.get_state()) for g in found if is_loader and g is not None]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
 
 
 def _source(dataset: Any) -> Any:
