@@ -1129,9 +1129,12 @@ def normalizations_that_are_the_same_in_both_modes():
     return one_layer(layers.GroupNormalization(2), layers.UnitNormalization())
 
 
-@case(mse, BATCH_NORM)
 def batch_normalization_synchronized():
     return one_layer(layers.BatchNormalization(synchronized=True))
+
+
+if keras.config.backend() == "tensorflow":  # no other backend of Keras has it
+    case(mse, BATCH_NORM)(batch_normalization_synchronized)
 
 
 def base() -> keras.Model:

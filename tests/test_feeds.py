@@ -378,6 +378,34 @@ def test_a_distributed_dataset_cant_be_kept_and_the_error_says_what_to_pass(mirr
     assert "TrueLoss(x, y)" in text
 
 
+def test_ragged_arrays_are_measured_as_ragged():
+    values = np.arange(120, dtype="float32")
+    x = tf.RaggedTensor.from_row_lengths(values, [3, 1] * 30)
+    y = np.linspace(0, 1, 60).astype("float32")[:, None]
+
+    class Mean(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(1)
+
+        def call(self, x):
+            return self.out(tf.reduce_mean(x, axis=1)[:, None] / 60.0)
+
+    model, callback = Mean(), lossgap.TrueLoss()
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    means = tf.reduce_mean(x, axis=1).numpy()[:, None] / 60.0
+    outputs = means @ model.out.kernel.numpy() + model.out.bias.numpy()
+    expected = np.mean((outputs - y) ** 2)
+    assert callback.measurements[0].true_loss == pytest.approx(expected, rel=2e-6)
+
+
+def test_sparse_arrays_are_refused_before_the_training():
+    sparse = tf.sparse.from_dense(X)
+    with pytest.raises(DataError, match=r"Sparse arrays.*tf\.sparse\.to_dense"):
+        linear().fit(sparse, Y, verbose=0, callbacks=[lossgap.TrueLoss()])
+
+
 def test_sparse_batches_cant_be_kept_and_the_error_says_what_to_pass():
     sparse = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(X), Y)).batch(BATCH)
     model = linear()

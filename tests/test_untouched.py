@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import lossgap
 from feeding import FEEDS, Feed, compile_again, compiled, true_loss
+from small import linear, mse, regression
 
 # The models keep their rows in a train_step of their own, which lossgap tells.
 pytestmark = pytest.mark.filterwarnings(
@@ -456,3 +457,14 @@ def test_every_feed_and_every_way_has_its_cells():
     ways = [way for _, way in CELLS]
     assert all(ways.count(way) >= 2 for way in WAYS)
     assert len(set(CELLS)) == len(CELLS) >= 60
+
+
+def test_a_program_that_never_set_a_seed_is_measured(monkeypatch):
+    from tensorflow.python.eager import context
+
+    x, y = regression()
+    model = linear()
+    monkeypatch.delattr(context.context(), "_rng", raising=False)
+    callback = lossgap.TrueLoss()
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    assert callback.measurements[0].true_loss == pytest.approx(mse(model, x, y), rel=1e-5)

@@ -26,6 +26,7 @@ SIGNS = {
     "charts": "altair",
     "cli": "typer",
     "tensorflow": "tensorflow",
+    "jax": "jax",
 }
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's DataLoader as a feed: `tox run -e torch`, apart because PyTorch is large."""
+"""PyTorch's DataLoader as a feed: `tox run -e loaders`, apart because PyTorch is large."""
 
 import keras
 import numpy as np

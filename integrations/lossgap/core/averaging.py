@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from lossgap.core.forward import Weights
+from lossgap.errors import UnsupportedModelError
 
 
 def validated_weights(model: Any, callbacks: tuple[Any, ...]) -> Weights:
@@ -25,6 +26,19 @@ def validated_weights(model: Any, callbacks: tuple[Any, ...]) -> Weights:
                 id(variable): average
                 for variable, average in zip(optimizer._trainable_variables, sources, strict=False)
             }
+    if averages:
+        _check_modules(model)
     return [
         (variable, averages.get(id(variable), variable)) for variable in model.trainable_variables
     ]
+
+
+def _check_modules(model: Any) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.TorchModuleWrapper):
+            raise UnsupportedModelError(
+                f"SwapEMAWeights validates with moving averages, but {layer.name!r} wraps a "
+                "torch.nn.Module, which computes with its own parameters whatever it is given. "
+                "Put SwapEMAWeights(swap_on_epoch=True) before TrueLoss in the callbacks of "
+                "model.fit, so that the model holds the averages when it is measured."
+            )

@@ -245,10 +245,11 @@ class TrueLoss(keras.callbacks.Callback):
         return self.observer.end(summary, failed=failed)
 
     def _measure(self, epoch: int, logs: dict[str, Any]) -> Measurement:
+        backends.active().settle(self.model)
         if self._meter is None:
             self._meter = self._build_meter()
         optimizer = self.model.optimizer
-        step = None if optimizer is None else int(optimizer.iterations.numpy())
+        step = None if optimizer is None else int(keras.ops.convert_to_tensor(optimizer.iterations))
         measurement = self._meter.measure(
             logs, epoch=epoch, step=step, validate=keys.VAL_LOSS in logs
         )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 
 from lossgap.core import backends, keys
@@ -83,8 +82,8 @@ class Decomposition:
         self._drawn = self._draw()
         runs = {setting: self._run(setting) for setting in self._loops}
         counts = runs[_NONE][:, 0]
-        values = {setting: rows[:, 1] for setting, rows in runs.items()}
         with np.errstate(invalid="ignore"):
+            values = {setting: rows[:, 1:].sum(axis=1) for setting, rows in runs.items()}
             total = values[frozenset(self._players)] - values[_NONE]
             shares = shapley_values(self._players, values)
             found = Shares(
@@ -111,7 +110,7 @@ class Decomposition:
             _NONE: self._loop(_NONE, record=True),
             everything: self._loop(everything, record=True),
         }
-        if self._model.run_eagerly:  # without a trace, it takes a run to record
+        if backends.active().runs_eagerly(self._model):  # without a trace, it takes a run to record
             self._loops = loops
             for setting in loops:
                 self._once(setting)
@@ -138,14 +137,14 @@ class Decomposition:
         root = keys.OTHER in setting or (record and bool(setting))
         step = partial(self._step.step, setting=setting, root=root, record=record)
         state = self._step.initial_state(self._seed)
-        return looped(self._model, step, self._feed.specs(), state)
+        return looped(self._model, step, self._feed.specs(), state, self._step.reads)
 
     def _drop_idle(self) -> None:
         """Drop the players that change neither the loss nor the random state."""
         everything = frozenset(self._players)
         if not everything:
             return
-        states = [keras.ops.convert_to_numpy(s) for s in self._step.initial_state(self._seed)]
+        states = [backends.active().to_numpy(s) for s in self._step.initial_state(self._seed)]
         once, final = self._once(everything)
         again, _ = self._once(everything)
         moved = any(not np.array_equal(a, b) for a, b in zip(states, final, strict=True))
@@ -167,10 +166,10 @@ class Decomposition:
 
     def _once(self, setting: Setting) -> tuple[np.ndarray, list[np.ndarray]]:
         rows, state = self._pass(setting, self._step.initial_state(self._seed))
-        return rows, [keras.ops.convert_to_numpy(value) for value in state]
+        return rows, [backends.active().to_numpy(value) for value in state]
 
     def _run(self, setting: Setting) -> np.ndarray:
-        """Return rows of sample count and total loss, with fresh masks for each repetition."""
+        """Return rows of sample count and losses, with fresh masks for each repetition."""
         rows, state = self._pass(setting, self._step.initial_state(self._seed))
         runs = [rows]
         while self._is_random and len(runs) * len(rows) < _MIN_ROWS:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lossgap.core import backends
 from lossgap.core.backends import Loop
 from lossgap.core.feeds import Feed, splits
 from lossgap.core.feeds.arrays import ArrayFeed
@@ -87,8 +88,9 @@ class Evaluator:
     def _looped(self) -> Loop:
         state = self._evaluation.initial_state()
         steps = [name for name in ("train_step", "test_step") if overrides(self._model, name)]
+        evaluation = self._evaluation
         try:
-            return looped(self._model, self._evaluation.step, self._feed.specs(), state)
+            return looped(self._model, evaluation.step, self._feed.specs(), state, evaluation.reads)
         except (ValueError, TypeError) as error:
             if isinstance(error, LossgapError) or not steps:
                 raise
@@ -125,7 +127,7 @@ class Evaluator:
         whole batch.
         """
         if (
-            self._model.run_eagerly  # then nothing was traced that would tell
+            backends.active().runs_eagerly(self._model)  # then nothing was traced that would tell
             or self._evaluation.mixes_batch
             or depends_on_batches(self._model, metrics=metrics)
             or not isinstance(self._feed, ArrayFeed)  # its batches are those of the training
@@ -165,7 +167,7 @@ class Evaluator:
         """Return data loss and penalty of the first batch."""
         n_losses = 3 if self._feed.layout.has_class_weights else 2
         if overrides(self._model, "compute_loss"):
-            return float(rows[0, 1]), float(rows[0, n_losses])
+            return float(rows[0, 1]), float(rows[0, n_losses] - rows[0, 1])
         return float(rows[0, 1]), float(rows[0, n_losses:].sum())
 
     def _evaluated(self, rows: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
@@ -174,7 +176,7 @@ class Evaluator:
             means = iter((counts @ rows[:, 1:] / counts.sum()).tolist())
         data_loss = next(means)
         weighted = next(means) if self._feed.layout.has_class_weights else None
-        own = next(means) if overrides(self._model, "compute_loss") else None
+        own = next(means) - data_loss if overrides(self._model, "compute_loss") else None
         penalties = dict(zip(self._evaluation.labels, means, strict=True))
         if own is not None and not np.isclose(own, sum(penalties.values()), rtol=1e-5, atol=1e-7):
             penalties = {compute_loss_label(self._model): own} if own else {}

@@ -34,9 +34,11 @@ class Evaluation:
 
     The row of a batch holds the number of samples, the data loss, with class weights the
     data loss under them, the penalty that the model's ``compute_loss`` added, and the
-    penalties by layer and kind, in the order of :attr:`labels`.
+    penalties by layer and kind, in the order of :attr:`labels`. The penalty of ``compute_loss``
+    is given as its total, the data loss included: in float32 their difference has few digits.
 
     Attributes:
+        reads: The variables that the step reads, besides its state.
         labels: Layers and kinds of the penalties, known once the step was traced.
         mixes_batch: The traced step has a mask on its outputs or penalties that may not be
             means over samples, so that the batch size matters.
@@ -45,12 +47,13 @@ class Evaluation:
     def __init__(self, model: Any, layout: Layout, weights: Weights, *, metrics: bool) -> None:
         """Prepare for a built and compiled model, the structure of its data and its weights."""
         self._model = model
-        self._weights = weights
         self._layout = layout
         self._generator = _own_generator()
         self._metrics = list(_unique(model.metrics_variables)) if metrics else []
         fixed = [*model.non_trainable_variables, *_recurrent_states(model), *self._metrics]
         self._carried = _unique([*fixed, self._generator.state])
+        self._read = _pairs_but(self._carried, weights, model.metrics_variables)
+        self.reads = [source for _, source in self._read]
         self._penalties = PenaltyRecorder(model)
         self.labels: tuple[Label, ...] = ()
         self.mixes_batch = False
@@ -60,13 +63,14 @@ class Evaluation:
         with keras.StatelessScope() as scope:
             if self._metrics:
                 self._model.reset_metrics()
-        return [_value(scope.get_current_value(v), v) for v in self._carried]
+        state = [_value(scope.get_current_value(v), v) for v in self._carried]
+        return state + backends.active().random_states(0)
 
     def step(self, leaves: list[Any], state: list[Any]) -> tuple[list[Any], list[Any]]:
         """Evaluate one batch. See the class for the row."""
         model = self._model
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
-        mapping = [*_values(self._weights), *zip(self._carried, state, strict=True)]
+        mapping = [*_values(self._read), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         with scope, _losses_kept(model), _drawing_from(self._generator):
             with self._penalties.watching():
@@ -81,8 +85,7 @@ class Evaluation:
                 with hidden(model):
                     row.append(_loss(model, x, y, y_pred, class_weighted, training=False))
             if overrides(model, "compute_loss"):
-                total = _loss(model, x, y, y_pred, sample_weight, training=False)
-                row.append(ops.cast(total, "float64") - ops.cast(row[1], "float64"))
+                row.append(_loss(model, x, y, y_pred, sample_weight, training=False))
         self.labels = tuple(penalties)
         self.mixes_batch = any(
             get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
@@ -93,13 +96,12 @@ class Evaluation:
         """Return the results of the compiled metrics for the state after the last batch."""
         if not self._metrics:
             return {}
-        mapping = list(zip(self._carried, state, strict=True))
+        mapping = list(zip(self._carried, state, strict=False))
         with keras.StatelessScope(state_mapping=mapping):
             results = self._model.get_metrics_result()
         idle = self._idle_metrics(state) | {"loss"}
-        return {
-            name: ops.convert_to_numpy(value) for name, value in results.items() if name not in idle
-        }
+        to_numpy = backends.active().to_numpy
+        return {name: to_numpy(value) for name, value in results.items() if name not in idle}
 
     def _idle_metrics(self, state: list[Any]) -> set[str]:
         """Name the model's own trackers that no batch has updated, and so hold no result.
@@ -107,13 +109,16 @@ class Evaluation:
         A ``train_step`` or a layer in training mode may be the only place that updates them.
         """
         fresh, final = (
-            dict(zip(map(id, self._carried), values, strict=True))
+            dict(zip(map(id, self._carried), values, strict=False))
             for values in (self.initial_state(), state)
         )
 
+        to_numpy = backends.active().to_numpy
+
         def moved(variable: Any) -> bool:
             values = (fresh[id(variable)], final[id(variable)])
-            return not np.array_equal(*(ops.convert_to_numpy(ops.copy(v)) for v in values))
+            one, other = (to_numpy(ops.copy(value)) for value in values)
+            return not np.array_equal(one, other)
 
         compiled = self._model._compile_metrics
         return {
@@ -128,7 +133,7 @@ class Evaluation:
         ``None`` where it reports none.
         """
         x, y, sample_weight, _ = self._layout.pack(leaves)
-        mapping = [*_values(self._weights), *zip(self._carried, state, strict=True)]
+        mapping = [*_values(self._read), *zip(self._carried, state, strict=False)]
         with (
             keras.StatelessScope(state_mapping=mapping),
             _losses_kept(self._model),
@@ -136,7 +141,7 @@ class Evaluation:
         ):
             self._model.reset_metrics()
             data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-            logs = self._model.test_step(data)
+            logs = backends.active().test_step(self._model, data)
         return logs.get("loss") if isinstance(logs, dict) else None
 
 
@@ -151,12 +156,14 @@ class Switched:
     def __init__(self, model: Any, layout: Layout, weights: Weights, switches: Switches) -> None:
         """Prepare for a built and compiled model, the structure of its data and its weights."""
         self._model = model
-        self._weights = weights
         self._layout = layout
         self._switches = switches
         self._generator = _own_generator()
         self._seeds = _unique([*_seed_states(model), self._generator.state])
         self._carried = [*self._seeds, *_recurrent_states(model)]
+        fixed = [*model.non_trainable_variables, *model.metrics_variables]
+        self._read = _pairs_but(self._carried, weights, fixed)
+        self.reads = [source for _, source in self._read]
         self._penalties = PenaltyRecorder(model)
 
     def initial_state(self, seed: int) -> list[Any]:
@@ -166,7 +173,8 @@ class Switched:
             ops.convert_to_tensor(np.array([word % 2**31, 0]), dtype=variable.dtype)
             for word, variable in zip(sequence, self._seeds, strict=True)
         ]
-        return seeds + [_value(None, state) for state in self._carried[len(seeds) :]]
+        states = [_value(None, state) for state in self._carried[len(seeds) :]]
+        return seeds + states + backends.active().random_states(seed)
 
     def step(
         self, leaves: list[Any], state: list[Any], setting: Setting, *, root: bool, record: bool
@@ -182,13 +190,13 @@ class Switched:
                 switching them.
 
         Returns:
-            The number of samples and the total loss, and the new seed states.
+            The number of samples, the loss and the penalties that aren't in it; and the new
+            states.
         """
         model = self._model
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         weights = sample_weight if class_weighted is None else class_weighted
-        fixed = [*self._weights, *((v, v) for v in model.non_trainable_variables)]
-        mapping = [*_values(fixed), *zip(self._carried, state, strict=True)]
+        mapping = [*_values(self._read), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         switched = (
             self._switches.recorded(training=root) if record else self._switches.set_to(setting)
@@ -198,21 +206,32 @@ class Switched:
             with switched:
                 y_pred = _call(model, x, training=root)
             with nullcontext() if own_loss else hidden(model):
-                total = _loss(model, x, y, y_pred, weights, training=root)
-            total = ops.cast(total, "float64")
+                row = [_n_samples(x), _loss(model, x, y, y_pred, weights, training=root)]
             if not own_loss:
-                for value in self._penalties.collect().values():
-                    total = total + ops.cast(value, "float64")
+                row += self._penalties.collect().values()
             new_state = [_value(scope.get_current_value(v), v) for v in self._carried]
-        return [_n_samples(x), total], new_state
+        return row, new_state
 
 
-def looped(model: Any, step: backends.Step, specs: list[Any], state: list[Any]) -> backends.Loop:
-    """Compile a step into a loop, or not, where the model is compiled to ``run_eagerly``."""
+def looped(
+    model: Any, step: backends.Step, specs: list[Any], state: list[Any], reads: list[Any]
+) -> backends.Loop:
+    """Compile a step into a loop, or not, where Keras doesn't compile the model."""
     backend = backends.active()
-    return (
-        backend.eager_loop(step) if model.run_eagerly else backend.compile_loop(step, specs, state)
-    )
+    with backend.kept(model):
+        loop = (
+            backend.eager_loop(step)
+            if backend.runs_eagerly(model)
+            else backend.compile_loop(step, specs, state, reads)
+        )
+
+    def kept(
+        leaves: list[Any], splits: np.ndarray, state: list[Any]
+    ) -> tuple[np.ndarray, list[Any]]:
+        with backend.kept(model):
+            return loop(leaves, splits, state)
+
+    return kept
 
 
 def compute_loss_label(model: Any) -> Label:
@@ -243,6 +262,14 @@ def _value(value: Any, variable: Any) -> Any:
 
 def _values(weights: Weights) -> Iterator[tuple[Any, Any]]:
     return ((variable, ops.convert_to_tensor(source)) for variable, source in weights)
+
+
+def _pairs_but(carried: list[Any], weights: Weights, variables: Any) -> Weights:
+    """Pair further variables with themselves, and leave out those that are carried."""
+    pairs = {id(variable): (variable, source) for variable, source in weights}
+    pairs.update((id(variable), (variable, variable)) for variable in variables)
+    left_out = set(map(id, carried))
+    return [pair for key, pair in pairs.items() if key not in left_out]
 
 
 def _unique(variables: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lossgap.core import inspection, keys
+from lossgap.core import backends, inspection, keys
 from lossgap.core.averaging import validated_weights
 from lossgap.core.feeds import Feed
 from lossgap.core.feeds.arrays import ArrayFeed, can_read
@@ -77,6 +77,7 @@ def measure(
         2.5
     """
     inspection.check(model)
+    backends.active().settle(model)
     fed = _feed((x, y, sample_weight), class_weight, batch_size, seed)
     validation = None
     if validation_data is not None:

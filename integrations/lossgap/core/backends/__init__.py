@@ -6,6 +6,7 @@ import the backend that it is named after. It is loaded only when Keras runs on 
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 import keras
@@ -16,7 +17,7 @@ from lossgap.errors import UnsupportedBackendError
 # One batch and the carried state in, a row of scalars and the new state out.
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
-_SUPPORTED = ("tensorflow",)
+_SUPPORTED = ("tensorflow", "jax", "torch")
 
 
 class Loop(Protocol):
@@ -42,8 +43,16 @@ class Loop(Protocol):
 class Backend(Protocol):
     """What a backend module offers. Specs are the backend's own: shape and dtype of a leaf."""
 
-    def compile_loop(self, step: Step, specs: list[Any], state: list[Any]) -> Loop:
+    def compile_loop(
+        self, step: Step, specs: list[Any], state: list[Any], reads: list[Any]
+    ) -> Loop:
         """Compile ``step`` into a loop, for data with these specs and a state like this one.
+
+        Args:
+            step: What runs for each batch.
+            specs: The specs of the leaves.
+            state: A state as the first step receives it.
+            reads: Variables whose values of the moment the step reads, besides its state.
 
         Raises:
             UnsupportedModelError: The step writes to a state that isn't Keras's, so that
@@ -55,8 +64,39 @@ class Backend(Protocol):
         """Make a loop that runs ``step`` batch by batch, for models that can't be compiled."""
         ...
 
+    def runs_eagerly(self, model: Any) -> bool:
+        """Tell whether Keras trains the model without a trace of it."""
+        ...
+
+    def random_states(self, seed: int) -> list[Any]:
+        """Return the backend's own random states for a seed, which end the state of a loop.
+
+        None where all that Keras draws is drawn from its seed generators.
+        """
+        ...
+
+    def kept(self, model: Any) -> AbstractContextManager[None]:
+        """Put back at the end what the model holds beside Keras's variables."""
+        ...
+
+    def settle(self, model: Any) -> None:
+        """Let the model's variables hold what the running training has made of them."""
+        ...
+
+    def test_step(self, model: Any, data: Any) -> Any:
+        """Run the model's ``test_step`` inside a stateless scope, and return its logs."""
+        ...
+
     def to_device(self, leaf: Any) -> Any:
         """Put an array on the device."""
+        ...
+
+    def to_numpy(self, leaf: Any) -> np.ndarray:
+        """Return the values of an array."""
+        ...
+
+    def own(self, leaf: Any) -> Any:
+        """Return an array with the same values that no one else writes to."""
         ...
 
     def concatenate(self, leaves: list[Any]) -> Any:
@@ -87,10 +127,21 @@ class Backend(Protocol):
         """Let every batch of a fit that is about to begin pass through ``receive``.
 
         Returns:
-            The structure of specs that a batch has.
+            The structure of specs that a batch has; ``None`` where the first batch will tell.
 
         Raises:
             DataError: The pipeline can't be tapped.
+        """
+        ...
+
+    def reads_ahead(self, epoch_iterator: Any) -> bool:
+        """Tell whether threads prepare batches while the training runs."""
+        ...
+
+    def batches(self, adapter: Any) -> Any:
+        """Return the batches of one of Keras's adapters, to be read again and again.
+
+        Their ``element_spec`` is the structure of specs that a batch has.
         """
         ...
 
@@ -120,8 +171,7 @@ def active() -> Backend:
     name = keras.config.backend()
     if name not in _SUPPORTED:
         raise UnsupportedBackendError(
-            f"lossgap measures on the {' and '.join(_SUPPORTED)} backend of Keras. "
-            f"Received: KERAS_BACKEND={name}. Set KERAS_BACKEND=tensorflow before keras "
-            "is imported."
+            f"lossgap measures on these backends of Keras: {', '.join(_SUPPORTED)}. Received: "
+            f"KERAS_BACKEND={name}. Set KERAS_BACKEND=tensorflow before keras is imported."
         )
     return cast("Backend", importlib.import_module(f"lossgap.core.backends.{name}"))

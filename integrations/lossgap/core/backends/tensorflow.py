@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import pairwise
 from typing import Any
 from weakref import WeakMethod
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 from tensorflow.python.eager import context
 
 from lossgap.core.backends import Loop, Step
@@ -44,6 +45,16 @@ _PYTHON = ("EagerPyFunc", "GeneratorDataset", "PyFunc")
 def to_device(leaf: Any) -> Any:
     """Convert an array to a tensor; ragged tensors stay what they are."""
     return leaf if isinstance(leaf, tf.RaggedTensor) else tf.convert_to_tensor(leaf)
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """Return the values of an array."""
+    return np.asarray(ops.convert_to_numpy(leaf))
+
+
+def own(leaf: Any) -> Any:
+    """Return the tensor itself: no one can write to it."""
+    return leaf
 
 
 def concatenate(leaves: list[Any]) -> Any:
@@ -87,11 +98,12 @@ def any_length(spec: Any) -> Any:
     return tf.TensorSpec(shape, spec.dtype)
 
 
-def compile_loop(step: Step, specs: list[Any], state: list[Any]) -> Loop:
+def compile_loop(step: Step, specs: list[Any], state: list[Any], reads: list[Any]) -> Loop:
     """Compile ``step`` into a graph that slices the batches and loops over them.
 
     Autograph stays off: the step is traced Python, and its loop is `tf.while_loop`.
     """
+    del reads  # a graph reads variables as they are when it runs
 
     def graph(leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
         n_batches = tf.size(splits) - 1
@@ -224,6 +236,44 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
     as_it_is = tf.autograph.experimental.do_not_convert(stage)
     epoch_iterator._distributed_dataset = dataset.map(as_it_is).with_options(options)
     return spec
+
+
+def reads_ahead(epoch_iterator: Any) -> bool:
+    """Tell whether threads prepare batches: any pipeline may have some."""
+    del epoch_iterator
+    return True
+
+
+def batches(adapter: Any) -> Any:
+    """Return the adapter's data as a dataset."""
+    return adapter.get_tf_dataset()
+
+
+def runs_eagerly(model: Any) -> bool:
+    """Tell whether the model was compiled to run eagerly."""
+    return bool(model.run_eagerly)
+
+
+def random_states(seed: int) -> list[Any]:
+    """Return no states: what a graph draws is drawn from Keras's seed generators."""
+    del seed
+    return []
+
+
+def kept(model: Any) -> AbstractContextManager[None]:
+    """Keep nothing: a graph that writes to a state of TensorFlow's own isn't run."""
+    del model
+    return nullcontext()
+
+
+def settle(model: Any) -> None:
+    """Do nothing: the variables are always those of the training."""
+    del model
+
+
+def test_step(model: Any, data: Any) -> Any:
+    """Run the model's ``test_step``."""
+    return model.test_step(data)
 
 
 def _leaves(spec: Any) -> list[Any]:

@@ -28,7 +28,7 @@ class Layout:
     @classmethod
     def of(cls, x: Any, y: Any, sample_weight: Any, class_weighted: Any) -> Self:
         """Take the structure of a batch, or of all data."""
-        structure = (x, y, sample_weight, class_weighted)
+        structure = _by_key((x, y, sample_weight, class_weighted))
         return cls(keras.tree.map_structure(lambda leaf: None if leaf is None else 0, structure))
 
     @property
@@ -47,7 +47,16 @@ class Layout:
 
 def flatten(structure: Any) -> list[Any]:
     """Return the leaves of a structure in a fixed order, without the absent ones."""
-    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+    return [leaf for leaf in keras.tree.flatten(_by_key(structure)) if leaf is not None]
+
+
+def _by_key(structure: Any) -> Any:
+    """Sort the keys of dicts: on PyTorch, Keras visits them in one order or in another."""
+    if type(structure) is dict:
+        return {key: _by_key(structure[key]) for key in sorted(structure)}
+    if type(structure) in (list, tuple):
+        return type(structure)(map(_by_key, structure))
+    return structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,10 @@ class Feed(Protocol):
         ...
 
     def specs(self) -> list[Any]:
-        """Return what the backend knows each leaf by: shape and dtype, for any batch size."""
+        """Return what the backend knows each leaf by: shape and dtype, for any batch size.
+
+        Where a shape has a batch size, it is the training's.
+        """
         ...
 
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:

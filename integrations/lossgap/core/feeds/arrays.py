@@ -99,9 +99,9 @@ class ArrayFeed:
         return self._to_device(slice(0, size)), size
 
     def specs(self) -> list[Any]:
-        """Return the leaves' shapes and dtypes; only the number of samples varies."""
+        """Return the leaves' shapes and dtypes, in a batch of the training's size."""
         spec = backends.active().spec
-        return [spec(leaf) for leaf in self._to_device(slice(0, 1))]
+        return [spec(leaf) for leaf in self.first_batch()[0]]
 
     def rows(self, selection: slice | np.ndarray) -> list[Any]:
         """Return the selected samples of every leaf as arrays that a backend can convert."""

@@ -21,8 +21,9 @@ class Batch:
     @classmethod
     def of(cls, structure: Any) -> Self:
         """Take the batch that a pipeline yields."""
-        leaves = flatten(structure)
-        size = backends.active().n_bytes
+        backend = backends.active()
+        leaves = [backend.own(leaf) for leaf in flatten(structure)]
+        size = backend.n_bytes
         return cls(leaves, int(leaves[0].shape[0]), sum(size(leaf) for leaf in leaves))
 
     @property

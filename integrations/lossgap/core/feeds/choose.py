@@ -42,8 +42,8 @@ class Feeds:
 
     @property
     def pass_by(self) -> bool:
-        """Whether batches are kept as they pass: then threads of a pipeline may be running."""
-        return isinstance(self.fed, TapFeed)
+        """Whether batches are kept as they pass while threads of a pipeline are running."""
+        return isinstance(self.fed, TapFeed) and self.fed.reads_ahead
 
     def begin_epoch(self) -> None:
         """Forget the batches of the epoch before, where they are kept as they pass."""

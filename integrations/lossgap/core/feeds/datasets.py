@@ -1,6 +1,7 @@
 """Datasets of the user's own, separate from the training's, that can be read again."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -36,7 +37,8 @@ class DatasetFeed:
             DataError: It is something else, never ends, runs out, or draws at random from a
                 state that the training may share.
         """
-        with random_states.kept():
+        self._dataset = dataset
+        with random_states.kept(), _generators_kept(dataset):
             self._source = _source(dataset)
         self._spec = self._source.element_spec
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
@@ -60,7 +62,7 @@ class DatasetFeed:
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the batches as they come, whatever ``batch_size`` is."""
         del batch_size
-        with random_states.kept():
+        with random_states.kept(), _generators_kept(self._dataset):
             yield from chunked(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
@@ -75,12 +77,26 @@ class DatasetFeed:
         return self._reservoir.draw(wish)
 
 
+@contextmanager
+def _generators_kept(dataset: Any) -> Iterator[None]:
+    """Put the generators back that a ``DataLoader`` was given: the training's may be the same."""
+    holders = [dataset, getattr(dataset, "sampler", None), getattr(dataset, "batch_sampler", None)]
+    found = [getattr(holder, "generator", None) for holder in holders]
+    is_loader = data_adapters.is_torch_dataloader(dataset)
+    states = [(g, g.get_state()) for g in found if is_loader and g is not None]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
+
+
 def _source(dataset: Any) -> Any:
     """Return the dataset as the backend reads it, after checking that it can be read again."""
-    adapters = data_adapters
-    if adapters.is_tf_dataset(dataset):
-        backends.active().check_readable(dataset)
-        return dataset
+    backend = backends.active()
+    if data_adapters.is_tf_dataset(dataset):
+        backend.check_readable(dataset)
+        return backend.batches(data_adapters.get_data_adapter(dataset))
     if isinstance(dataset, keras.utils.PyDataset):
         if dataset.num_batches is None:
             raise DataError(
@@ -89,9 +105,9 @@ def _source(dataset: Any) -> Any:
             )
         adapter = data_adapters.get_data_adapter(dataset)
         adapter.enqueuer = None  # read in order, by one thread
-        return adapter.get_tf_dataset()
-    if adapters.is_torch_dataloader(dataset):
-        return data_adapters.get_data_adapter(dataset).get_tf_dataset()
+        return backend.batches(adapter)
+    if data_adapters.is_torch_dataloader(dataset):
+        return backend.batches(data_adapters.get_data_adapter(dataset))
     raise DataError(
         "Expected data that can be read again: arrays, a tf.data.Dataset, a "
         f"keras.utils.PyDataset or a PyTorch DataLoader. Received: {type(dataset).__name__}. "

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
+import keras
 from keras.src.trainers.data_adapters import data_adapter_utils
 
 from lossgap.core import backends
@@ -20,6 +21,11 @@ from lossgap.errors import DataError
 
 # The share of the memory for the batches; the rest is for the copies that a measurement makes.
 _KEPT = 0.9
+
+
+def _specs(structure: Any) -> Any:
+    spec = backends.active().spec
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else spec(leaf), structure)
 
 
 class TapFeed:
@@ -43,11 +49,16 @@ class TapFeed:
         self._lock = Lock()
         self._reservoir = Reservoir(max(int(_KEPT * max_bytes), 1), seed)
         self._failure: Exception | None = None
+        self._weighted = class_weight is not None
+        self.reads_ahead = backends.active().reads_ahead(epoch_iterator)
         self._spec = backends.active().tap(epoch_iterator, self._receive)
-        x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(self._spec)
-        weighted = class_weight is not None
-        self.layout = Layout.of(
-            x, y, None if weighted else sample_weight, sample_weight if weighted else None
+
+    @property
+    def layout(self) -> Layout:
+        """The structure of a batch, known when one has passed."""
+        x, y, weights = data_adapter_utils.unpack_x_y_sample_weight(self._structure())
+        return Layout.of(
+            x, y, None if self._weighted else weights, weights if self._weighted else None
         )
 
     def begin_epoch(self) -> None:
@@ -66,8 +77,8 @@ class TapFeed:
         return None if self._reservoir.is_complete else self._reservoir.n_batches
 
     def specs(self) -> list[Any]:
-        """Return the specs that the pipeline declares."""
-        return [backends.active().any_length(spec) for spec in flatten(self._spec)]
+        """Return the specs that the pipeline declares, or those of its first batch."""
+        return [backends.active().any_length(spec) for spec in flatten(self._structure())]
 
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the kept batches as they were trained on, whatever ``batch_size`` is."""
@@ -80,17 +91,28 @@ class TapFeed:
             return self._reservoir.draw(wish)
 
     def _receive(self, structure: Any) -> None:
-        """Keep one batch. Runs on a thread of the pipeline, where nothing may fail."""
+        """Keep one batch. Runs inside of the training, where nothing may fail."""
         try:
             batch = Batch.of(structure)
             with self._lock:
+                if self._spec is None:
+                    self._spec = _specs(structure)
                 self._reservoir.add(batch)
         except Exception as error:  # noqa: BLE001 - an error here would end the training
             self._failure = error
 
-    def _kept(self) -> list[Batch]:
+    def _structure(self) -> Any:
+        self._check()
+        if self._spec is None:
+            raise DataError("No batch has passed since the training began.")
+        return self._spec
+
+    def _check(self) -> None:
         if self._failure is not None:
             raise DataError(f"The batches could not be kept: {self._failure}") from self._failure
+
+    def _kept(self) -> list[Batch]:
+        self._check()
         with self._lock:
             kept = self._reservoir.in_order()
         if not kept:
