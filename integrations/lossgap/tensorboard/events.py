@@ -10,7 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_TENSOR,
+    Summary,
+    SummaryMetadata,
+)
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
@@ -67,12 +71,13 @@ def scalars(points: Mapping[str, float], step: int, wall_time: float) -> Event:
 
 
 def marker(what: Marker, wall_time: float) -> Event:
-    """Build the event that makes the tab active."""
-    text = json.dumps({"version": _VERSION} | asdict(what))
+    """Build the event that makes the tab active; the tab reads it from the metadata."""
+    text = json.dumps({"version": _VERSION} | asdict(what)).encode()
     plugin = SummaryMetadata(
-        plugin_data=SummaryMetadata.PluginData(plugin_name=layout.PLUGIN, content=b"1")
+        plugin_data=SummaryMetadata.PluginData(plugin_name=layout.PLUGIN, content=text),
+        data_class=DATA_CLASS_TENSOR,
     )
-    return _text(layout.MARKER, text.encode(), plugin, wall_time)
+    return _text(layout.MARKER, text, plugin, wall_time)
 
 
 def parse_marker(value: Any) -> Marker | None:

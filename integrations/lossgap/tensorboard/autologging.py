@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lossgap.core.settings import MAX_BYTES, Settings
 from lossgap.tensorboard.tracker import TensorBoardTracker
-from lossgap.trackers import autolog as autologging
+from lossgap.trackers import autolog as every_fit
 from lossgap.trackers.protocol import Tracker
 
 NAME: Final = "tensorboard"
@@ -53,7 +53,7 @@ def autolog(
         ``lossgap.tensorboard.autolog("logs")``
     """
     if disable:
-        autologging.disable(NAME)
+        every_fit.disable(NAME)
         return
     settings = Settings(every, unit, parts, metrics, batch_size, max_bytes, seed)
     TensorBoardTracker(log_dir, hparams=hparams)  # what is wrong with it has to be known now
@@ -64,4 +64,4 @@ def autolog(
         found = next(iter(keras_log_dirs(callbacks)), None)
         return TensorBoardTracker(found or log_dir, hparams=hparams)
 
-    autologging.enable(autologging.Autolog(NAME, settings, tracker, silent=silent))
+    every_fit.enable(every_fit.Autolog(NAME, settings, tracker, silent=silent))
