@@ -1,9 +1,14 @@
 """What every test run has in common: a quiet TensorFlow, fixed seeds, a clean Keras session."""
 
 import os
+import tempfile
 
 # Before anything imports TensorFlow: its C++ log would drown the report. Left alone where set.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# No test reads or writes what waits in the user's home. Threads may outlive their test.
+_OUTBOX = tempfile.TemporaryDirectory(prefix="lossgap-tests-", ignore_cleanup_errors=True)
+os.environ["LOSSGAP_OUTBOX"] = _OUTBOX.name
 
 import gc
 import random
@@ -39,6 +44,11 @@ def _seed_and_clear():
     if "keras" in sys.modules:
         # No collection of garbage, which takes longer than most tests: Python does it in time.
         sys.modules["keras"].backend.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True)
+def _outbox_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSGAP_OUTBOX", str(tmp_path / "outbox"))
 
 
 def pytest_sessionfinish():
