@@ -1,24 +1,24 @@
 """What every test run has in common: a quiet TensorFlow, fixed seeds, a clean Keras session."""
 
 import os
-import tempfile
 
 # Before anything imports TensorFlow: its C++ log would drown the report. Left alone where set.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# No test reads or writes what waits in the user's home. Threads may outlive their test.
-_OUTBOX = tempfile.TemporaryDirectory(prefix="lossgap-tests-", ignore_cleanup_errors=True)
-os.environ["LOSSGAP_OUTBOX"] = _OUTBOX.name
-
 import gc
 import random
 import sys
+import tempfile
 
 import hypothesis
 import numpy as np
 import pytest
 
 SEED = 20240229
+
+# No test reads or writes what waits in the user's home. Threads may outlive their test.
+_OUTBOX = tempfile.TemporaryDirectory(prefix="lossgap-tests-", ignore_cleanup_errors=True)
+os.environ["LOSSGAP_OUTBOX"] = _OUTBOX.name
 
 # The gate runs the same examples every time; `--hypothesis-profile=explore` draws new ones.
 # No deadline: the first example of a model compiles, and no test here asserts wall-clock time.

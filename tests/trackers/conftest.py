@@ -1,9 +1,9 @@
 """For each test: the trackers of these tests by name, short patience, and no one left behind."""
 
 import pytest
+from tracking import Book, set_mood
 
 from lossgap.trackers import leftovers, outbox, registry
-from tracking import Book, set_mood
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,8 @@ def epochs(path):
 
 
 def log(epoch, **fields):
-    return Log(Measurement(1.0 / (epoch + 1), epoch=epoch, **fields), wall_time=1e9 + epoch)
+    fields = {"true_loss": 1.0 / (epoch + 1), "epoch": epoch} | fields
+    return Log(Measurement(**fields), wall_time=1e9 + epoch)
 
 
 END = Finish(None, failed=False)

@@ -27,15 +27,12 @@ _MOST_OF_A_NAME: Final = 40
 # Rows survive the end of the process, whichever way it ends. Exclusive: the lock tells other
 # processes that the journal has an owner, and goes with it; no memory is shared, so that a
 # network's file system will do.
-_SETTINGS: Final = (
-    "PRAGMA locking_mode = EXCLUSIVE",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = NORMAL",
-)
-_TABLES: Final = (
-    "CREATE TABLE records (number INTEGER PRIMARY KEY, record TEXT NOT NULL)",
-    "CREATE TABLE origin (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-)
+_EXCLUSIVE: Final = "PRAGMA locking_mode = EXCLUSIVE"
+_SETTINGS: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL")
+_TABLES: Final = {
+    "records": "CREATE TABLE records (number INTEGER PRIMARY KEY, record TEXT NOT NULL)",
+    "origin": "CREATE TABLE origin (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+}
 
 _open: "weakref.WeakSet[Journal]" = weakref.WeakSet()
 
@@ -70,27 +67,29 @@ class Journal:
 
     Raises:
         sqlite3.Error: The file can't be written or read, or belongs to another process.
-        DataError: It is the rest of a journal whose beginning is gone.
+        DataError: It is no journal of lossgap's, or the rest of one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        size = path.stat().st_size if path.exists() else 0
         rest = Path(f"{path}-wal")
-        if path.exists() and not path.stat().st_size and rest.exists() and rest.stat().st_size:
+        if not size and rest.exists() and rest.stat().st_size:
             raise DataError(f"{path} was cut to nothing.")  # SQLite would remove what is left
         self._database = sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False
         )
         _open.add(self)
         try:
+            self._database.execute(_EXCLUSIVE)
+            if size:
+                self._tables()  # before anything is changed
             for setting in _SETTINGS:
                 self._database.execute(setting)
-            # A read takes the lock, and SQLite keeps it.
-            tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            self.is_blank = not self._tables()  # a read takes the lock, and SQLite keeps it
         except BaseException:
             self._database.close()
             raise
-        self.is_blank = not tables
 
     @classmethod
     def create(cls, tracker: str, destination: Mapping[str, Any]) -> Self:
@@ -124,7 +123,7 @@ class Journal:
             return None
         try:
             with journal._together():
-                for table in _TABLES:
+                for table in _TABLES.values():
                     journal._database.execute(table)
                 journal._set("tracker", tracker)
                 journal._set("destination", json.dumps(destination))
@@ -138,7 +137,7 @@ class Journal:
         """Return the name of the tracker and the destination of the records.
 
         Raises:
-            DataError: The file isn't a journal of lossgap's.
+            DataError: They can't be read.
         """
         try:
             rows = dict(self._database.execute("SELECT name, value FROM origin").fetchall())
@@ -184,6 +183,13 @@ class Journal:
         if empty:
             for ending in ("", *_BESIDE):
                 Path(f"{self.path}{ending}").unlink(missing_ok=True)
+
+    def _tables(self) -> set[str]:
+        rows = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        names = {name for (name,) in rows.fetchall()}
+        if names and names != {*_TABLES}:
+            raise DataError(f"{self.path} is no journal of lossgap's: it holds other tables.")
+        return names
 
     def _set(self, name: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO origin VALUES (?, ?)", (name, value))

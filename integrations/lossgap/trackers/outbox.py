@@ -66,7 +66,7 @@ class Outbox:
         self._failing = self._closing = self._abandoned = False
         self._keeper = Keeper(tracker) if isinstance(tracker, ResumableTracker) else None
         self._can_keep = self._keeper is not None
-        self._keep_now = False
+        self._keep_now = self._tidy = False
         self._told = self._told_of_disk = False
         self._troubles: list[str] = []
         self._lines: list[str] = []
@@ -112,7 +112,7 @@ class Outbox:
         return list(self._lines)
 
     def keep_the_rest(self) -> None:
-        """See that what waits is on disk, without waiting for the tracker."""
+        """See that what waits is on disk, and nothing else, without waiting for the tracker."""
         with self._changed:
             if self._waiting:
                 self._keep_now = True
@@ -123,6 +123,8 @@ class Outbox:
                 )
             if self._waiting:
                 self._troubles.append(self._what_waits())
+            elif self._keeper is not None and self._closing:
+                self._changed.wait_for(lambda: self._tidy, WRITING_PATIENCE)
 
     def closed(self) -> bool:
         """Tell whether the end of the training was put in."""
@@ -134,7 +136,7 @@ class Outbox:
         Another thread may have held the lock when the process was forked.
         """
         self._changed = Condition()
-        self._abandoned = self._closing = True
+        self._abandoned = self._closing = self._tidy = True
         self._waiting.clear()
 
     def _patience(self, began: float) -> float:
@@ -224,6 +226,9 @@ class Outbox:
                     self._n_kept = items[-1].number + 1
                     self._changed.notify_all()
         self._keeper.close()
+        with self._changed:
+            self._tidy = True
+            self._changed.notify_all()
 
     def _overdue(self) -> list[_Waiting] | None:
         """Wait until a record has waited too long; ``None`` when all are delivered."""

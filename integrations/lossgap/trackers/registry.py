@@ -64,7 +64,7 @@ def resolve(trackers: Any) -> list[Tracker]:
         InvalidArgumentError: Something is neither, or stands there twice.
         MissingDependencyError: The package of a tracker isn't installed.
     """
-    several = isinstance(trackers, Iterable) and not isinstance(trackers, str | Tracker)
+    several = isinstance(trackers, Iterable) and not isinstance(trackers, str | bytes | Tracker)
     given = list(trackers) if several else [trackers]
     for index, item in enumerate(given):
         if any(
