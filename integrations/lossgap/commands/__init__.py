@@ -9,6 +9,7 @@ import typer
 
 from lossgap.commands.demo import demo
 from lossgap.commands.report import report
+from lossgap.commands.sync import sync
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,5 +46,9 @@ app.command(
     epilog="Examples: lossgap report runs.jsonl -o page.html --open, and with pictures for print: "
     "lossgap report runs.jsonl --png pictures --dpi 300 --gif plot.gif"
 )(report)
+app.command(
+    epilog="Examples: lossgap sync, to see first what waits: lossgap sync --list, and in scripts: "
+    "lossgap sync --json"
+)(sync)
 
 __all__ = ["app"]
