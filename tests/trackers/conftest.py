@@ -1,7 +1,7 @@
 """For each test: the trackers of these tests by name, short patience, and no one left behind."""
 
 import pytest
-from tracking import Book, set_mood
+from tracking import ENOUGH, Book, set_mood
 
 from lossgap.trackers import leftovers, outbox, registry
 
@@ -16,11 +16,20 @@ def _known(monkeypatch):
 
 @pytest.fixture
 def _impatient(monkeypatch):
-    """Keep soon, try again soon. The patience with a tracker that works is as it is."""
+    """Keep soon, try again soon, and wait long for a tracker that works."""
     monkeypatch.setattr(outbox, "PATIENCE", 0.05)
+    monkeypatch.setattr(outbox, "FIRST_PATIENCE", 0.05)
     monkeypatch.setattr(outbox, "FAILING_PATIENCE", 0.05)
+    monkeypatch.setattr(outbox, "LAST_PATIENCE", ENOUGH)
     monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(outbox, "MOST_RETRY_SECONDS", 0.02)
+
+
+@pytest.fixture
+def _patient(monkeypatch):
+    """Let a busy machine make its stores."""
+    for name in ("PATIENCE", "FIRST_PATIENCE", "LAST_PATIENCE"):
+        monkeypatch.setattr(outbox, name, 5 * ENOUGH)
 
 
 @pytest.fixture

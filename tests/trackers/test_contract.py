@@ -7,11 +7,17 @@ import importlib
 
 import mlflow
 import pytest
+from tracking import n_journals
 
 from lossgap import Measurement, MetricValues, Part, Summary
 from lossgap.core.observers import Training
 from lossgap.trackers import Delivery, Tracker, registry
-from tracking import n_journals
+
+# What the packages of trackers say of each other is no matter of ours.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.usefixtures("_patient"),
+]
 
 
 def mlflow_tracker(folder):

@@ -134,7 +134,7 @@ def test_a_copy_made_in_mid_training_is_for_other_trainings(copied, book, path):
 # The end of the process.
 
 TRAINING = """
-import atexit, os, sys, threading
+import os, sys, threading
 from lossgap.core.observers import Training
 from lossgap.trackers import Delivery
 from lossgap.trackers.outbox import Finish
@@ -147,8 +147,12 @@ for epoch in range(3):
 """
 
 
+def training(patience=0.1):
+    return TRAINING.replace("{patience}", repr(patience))
+
+
 def test_a_training_that_ended_with_an_exception_is_ended_when_the_process_ends(path):
-    process = run_python(TRAINING + "raise ValueError('the user stumbles')")
+    process = run_python(training(100.0) + "raise ValueError('the user stumbles')")
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == "ValueError: the user stumbles"
     assert epochs(path) == [0, 1, 2, "end"]
@@ -160,9 +164,7 @@ def test_a_training_that_ended_with_an_exception_is_ended_when_the_process_ends(
 @pytest.mark.parametrize("mood", ["hangs", "fails"])
 def test_a_process_ends_although_a_tracker_never_answers(mood, end, path):
     set_mood(path, mood)
-    program = TRAINING.replace("import atexit", "import warnings, atexit") + (
-        f"warnings.simplefilter('default')\n{end}"
-    )
+    program = "import warnings\n" + training() + (f"warnings.simplefilter('default')\n{end}")
     process = run_python(program)  # which waits for so long only
     assert process.returncode == 0
     assert process.stderr.count("3 measurements and the end of the training are not deliver") == 1
@@ -185,7 +187,7 @@ def test_a_process_ends_although_a_tracker_never_answers(mood, end, path):
 def test_an_interrupted_end_is_on_disk_when_the_process_ends(path):
     """Ctrl-C while the end waits for a tracker: what waited for a moment only isn't lost."""
     set_mood(path, "hangs")
-    program = TRAINING + (
+    program = training(100.0) + (
         "import signal\n"
         "threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "try:\n    delivery.end(None)\nexcept KeyboardInterrupt:\n    print('stopped')"
@@ -227,14 +229,14 @@ delivery.end(None)
 def test_a_forked_process_neither_sends_nor_keeps_nor_waits(path):
     """Not even for the lock that another thread held when the process was forked."""
     set_mood(path, "hangs")
-    process = run_python(TRAINING + FORK)
+    process = run_python(training() + FORK)
     assert (process.returncode, process.stderr) == (0, "")
     assert epochs(path) == [0, 1, 2, 3, "end"]
     assert n_journals() == 0
 
 
 def test_a_forked_process_may_train_by_itself(path, tmp_path):
-    program = TRAINING + (
+    program = training(100.0) + (
         f"pid = os.fork()\n"
         f"if pid == 0:\n"
         f"    own = Delivery(Book({str(tmp_path / 'own.txt')!r}))\n"

@@ -1,6 +1,7 @@
 """Autologging: every fit is measured and logged, and nothing else changes."""
 
 import functools
+
 import keras
 import pytest
 from tracking import Book, PlainBook, epochs, lines, run_python, set_mood

@@ -29,6 +29,9 @@ PATIENCE: Final = 2.0
 LAST_PATIENCE: Final = 15.0
 """Seconds that the end of a training waits for a tracker that works."""
 
+FIRST_PATIENCE: Final = 15.0
+"""Seconds after which a tracker's first call hangs, and likewise its last: a store may be made."""
+
 FAILING_PATIENCE: Final = 1.0
 """Seconds that the end of a training waits for a tracker that has failed."""
 
@@ -66,7 +69,7 @@ class Outbox:
         self._failing = self._closing = self._abandoned = False
         self._keeper = Keeper(tracker) if isinstance(tracker, ResumableTracker) else None
         self._can_keep = self._keeper is not None
-        self._keep_now = self._tidy = False
+        self._keep_now = self._tidy = self._answered = False
         self._told = self._told_of_disk = False
         self._troubles: list[str] = []
         self._lines: list[str] = []
@@ -144,10 +147,10 @@ class Outbox:
         if self._failing:
             return began + FAILING_PATIENCE
         last = began + LAST_PATIENCE
-        finishing = isinstance(self._waiting[0].record, Finish)
-        if self._sending_since is None or finishing:
+        if self._sending_since is None:
             return last
-        return min(last, self._sending_since + PATIENCE)
+        long = not self._answered or isinstance(self._waiting[0].record, Finish)
+        return min(last, self._sending_since + (FIRST_PATIENCE if long else PATIENCE))
 
     def _all_kept(self) -> bool:
         return not self._waiting or self._n_kept > self._waiting[-1].number
@@ -177,6 +180,7 @@ class Outbox:
                     self._keeper.attempted(item.number, delivered=True)
                 delay = RETRY_SECONDS
                 self._failing = False
+                self._answered = True
                 self._drop(lines)
 
     def _next(self) -> _Waiting | None:
