@@ -105,21 +105,18 @@ autolog.enable(autolog.Autolog("book", Settings(), lambda callbacks: Book()))
     ids=["before", "after", "through TensorFlow", "off and on again"],
 )
 def test_keras_may_be_imported_before_or_after(before, then):
-    process = run_python(
-        "import warnings; warnings.simplefilter('default')\n"
-        + PROGRAM.format(before=before, then=then)
-    )
+    process = run_python(PROGRAM.format(before=before, then=then), warnings="default")
     assert process.stdout == "[0, 'end']\n[0, 'end']\n", process.stderr
 
 
 def test_an_import_of_keras_does_not_fail_because_of_the_hook():
     process = run_python(
-        "import warnings; warnings.simplefilter('default')\n"
         "from lossgap.core.settings import Settings\n"
         "from lossgap.trackers import autolog\n"
         "import sys; sys.modules['lossgap.core.every_fit'] = None\n"
         "autolog.enable(autolog.Autolog('book', Settings(), lambda callbacks: None))\n"
-        "import keras; print(keras.Model.__name__)"
+        "import keras; print(keras.Model.__name__)",
+        warnings="default",
     )
     assert process.stdout == "Model\n"
     assert "autologging could not be switched on" in process.stderr

@@ -59,7 +59,7 @@ sys.meta_path.insert(0, Hider())
 import lossgap
 lossgap.TrueLoss(trackers="mlflow")
 """
-    process = run_python(program.replace("import lossgap\n", "import keras, lossgap\n"))
+    process = run_python(program, warnings="default")
     assert process.stderr.splitlines()[-1].endswith('pip install "lossgap[mlflow]"')
 
 
@@ -153,7 +153,7 @@ class Stumbling(keras.callbacks.Callback):
         raise ValueError("mine")
 linear().fit(*regression(), verbose=0, callbacks=[lossgap.TrueLoss(trackers=Book()), Stumbling()])
 """
-    process = run_python(program, PYTHONWARNINGS="default")
+    process = run_python(program, warnings="default")
     assert process.stderr.splitlines()[-1] == "ValueError: mine"
     assert epochs(path) == [0, "end"]
     assert lines(path)[-1]["failed"]

@@ -131,15 +131,15 @@ def n_journals():
     return len(journal.paths())
 
 
-def run_python(program, **variables):
+def run_python(program, *, warnings="error", **variables):
     """Run a program in a process of its own, which can import these tests' modules."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", warnings, "-c", program],
         env=environment(**variables),
         capture_output=True,
         text=True,
         check=False,
-        timeout=ENOUGH,
+        timeout=5 * ENOUGH,
     )
 
 
