@@ -8,12 +8,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import gc
 import random
 import sys
+import tempfile
 
 import hypothesis
 import numpy as np
 import pytest
 
 SEED = 20240229
+
+# No test reads or writes what waits in the user's home. Threads may outlive their test.
+_OUTBOX = tempfile.TemporaryDirectory(prefix="lossgap-tests-", ignore_cleanup_errors=True)
+os.environ["LOSSGAP_OUTBOX"] = _OUTBOX.name
 
 # The gate runs the same examples every time; `--hypothesis-profile=explore` draws new ones.
 # No deadline: the first example of a model compiles, and no test here asserts wall-clock time.
@@ -39,6 +44,11 @@ def _seed_and_clear():
     if "keras" in sys.modules:
         # No collection of garbage, which takes longer than most tests: Python does it in time.
         sys.modules["keras"].backend.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True)
+def _outbox_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSGAP_OUTBOX", str(tmp_path / "outbox"))
 
 
 def pytest_sessionfinish():

@@ -9,6 +9,7 @@ import typer
 
 from lossgap.commands.demo import demo
 from lossgap.commands.report import report
+from lossgap.commands.sync import sync
 from lossgap.commands.wandb import wandb
 
 app = typer.Typer(
@@ -46,6 +47,10 @@ app.command(
     epilog="Examples: lossgap report runs.jsonl -o page.html --open, and with pictures for print: "
     "lossgap report runs.jsonl --png pictures --dpi 300 --gif plot.gif"
 )(report)
+app.command(
+    epilog="Examples: lossgap sync, to see first what waits: lossgap sync --list, and in scripts: "
+    "lossgap sync --json"
+)(sync)
 app.add_typer(
     wandb,
     name="wandb",

@@ -143,11 +143,11 @@ class TrueLoss(keras.callbacks.Callback):
         self._began = time.perf_counter()
         try:
             self._prepare()
-        except LossgapError as error:
+        except Exception as error:
             if not self.lenient:
                 raise
             self._failed = True
-            self._warn("failed", f"this training goes on without the true loss. {error}")
+            self._warn("failed", f"this training goes on without the true loss. {_reason(error)}")
 
     def _prepare(self) -> None:
         backends.active()
@@ -280,7 +280,11 @@ class TrueLoss(keras.callbacks.Callback):
         params = self.params or {}
         callbacks = self._call.callbacks if self._call else ()
         return Training(
-            asdict(self._settings), callbacks, params.get("epochs"), bool(params.get("verbose"))
+            asdict(self._settings),
+            callbacks,
+            params.get("epochs"),
+            bool(params.get("verbose")),
+            self.silent,
         )
 
     def _check_numbers(self, measurement: Measurement) -> None:

@@ -20,6 +20,7 @@ Around = Callable[..., Any]
 """Called with the ``fit`` of a model, and with the arguments that it is to be called with."""
 
 _undo: Callable[[], None] | None = None
+_around: Around | None = None
 
 
 def install(around: Around) -> None:
@@ -28,13 +29,14 @@ def install(around: Around) -> None:
     Args:
         around: Gets the bound, untouched ``fit`` first.
     """
-    global _undo  # noqa: PLW0603 - Keras has one trainer class, and this is its one hook
+    global _undo, _around  # noqa: PLW0603 - Keras has one trainer class, and this is its one hook
     remove()
     owner = _trainer()
     cell = _closure(owner.fit)
+    _around = around
     if cell is not None:
         original = cell.cell_contents
-        cell.cell_contents = _hooked(original, around)
+        cell.cell_contents = _hooked(original)
         _undo = functools.partial(setattr, cell, "cell_contents", original)
         return
     warnings.warn(
@@ -43,17 +45,15 @@ def install(around: Around) -> None:
         LossgapWarning,
         stacklevel=2,
     )
-    original = owner.fit
-    owner.fit = _hooked(original, around)
-    _undo = functools.partial(setattr, owner, "fit", original)
+    _undo = _patch_class(owner)
 
 
 def remove() -> None:
     """Leave Keras as it was; nothing happens without a hook."""
-    global _undo  # noqa: PLW0603
+    global _undo, _around  # noqa: PLW0603
     if _undo is not None:
         _undo()
-        _undo = None
+    _undo = _around = None
 
 
 def _trainer() -> Any:
@@ -71,9 +71,23 @@ def _closure(function: Any) -> CellType | None:
     return function.__closure__[names.index("fn")] if "fn" in names else None
 
 
-def _hooked(original: Any, around: Around) -> Any:
+def _patch_class(owner: Any) -> Callable[[], None]:
+    """Patch the class, and return how to undo it: not where another tool has patched it since."""
+    original, patched = owner.fit, _hooked(owner.fit)
+    owner.fit = patched
+
+    def undo() -> None:
+        if vars(owner).get("fit") is patched:
+            owner.fit = original
+
+    return undo
+
+
+def _hooked(original: Any) -> Any:
     @functools.wraps(original)
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return around(functools.partial(original, self), *args, **kwargs)
+        if _around is None:  # removed, while another tool holds on to this function
+            return original(self, *args, **kwargs)
+        return _around(functools.partial(original, self), *args, **kwargs)
 
     return fit

@@ -22,12 +22,14 @@ class Training:
             observer may read what they say of themselves, and leaves them alone.
         n_epochs: Index after the last planned epoch; ``None`` where unknown.
         verbose: Whether the fit prints.
+        silent: Whether the user wants to be told of nothing.
     """
 
     options: Mapping[str, Any]
     callbacks: tuple[Any, ...] = ()
     n_epochs: int | None = None
     verbose: bool = False
+    silent: bool = False
 
 
 class Observer(Protocol):

@@ -4,17 +4,19 @@ Several trackers may be switched on. Those that ask for the same settings share 
 measurement.
 """
 
+import functools
 import inspect
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lossgap.core.observers import Observer
 from lossgap.core.settings import Settings
-from lossgap.errors import LossgapWarning, first_line
+from lossgap.errors import LossgapError, LossgapWarning, first_line
 from lossgap.trackers.delivery import Delivery
 from lossgap.trackers.protocol import Tracker
 
@@ -57,17 +59,21 @@ def enable(autolog: Autolog) -> None:
 
 def disable(name: str) -> None:
     """Switch autologging off for a tracker; without any, Keras is as it was."""
-    if _active.pop(name, None) is not None and not _active:
+    if _active.pop(name, None) is not None and not _active and "keras" in sys.modules:
         from lossgap.core import every_fit
 
         every_fit.remove()
 
 
 def _install(_keras: Any) -> None:
-    if _active:
+    if not _active:
+        return
+    try:
         from lossgap.core import every_fit
 
         every_fit.install(_around)
+    except Exception as error:  # noqa: BLE001 - the user's `import keras` must not fail
+        _warn(f"autologging could not be switched on. {_reason(error)}", 4)
 
 
 def _around(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -82,29 +88,48 @@ def _around(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _measured(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with ExitStack() as stack:
+        bound = _bound(fit, *args, **kwargs)
+        if bound is not None and _enter(stack, bound.arguments):
+            args, kwargs = bound.args, bound.kwargs
+        return fit(*args, **kwargs)
+
+
+def _bound(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> inspect.BoundArguments | None:
+    """Name the arguments; ``None`` for wrong ones, of which ``fit`` itself will tell."""
+    with suppress(TypeError):
+        return inspect.signature(fit).bind(*args, **kwargs)
+    return None
+
+
+def _enter(stack: ExitStack, arguments: dict[str, Any]) -> bool:
+    """Put measurements among the callbacks in ``arguments`` until the stack is left.
+
+    Returns:
+        Whether they are there. What goes wrong is told, and must not end a training whose user
+        didn't ask for us.
+    """
     from lossgap.core.fit import put_first
 
     try:
-        bound = inspect.signature(fit).bind(*args, **kwargs)
-        wanted = _wanted(bound.arguments)
-        measuring = _measuring(wanted, bound.arguments)
-    except Exception as error:  # noqa: BLE001 - nobody asked for us in this fit
-        warnings.warn(
-            f"lossgap: this training goes on without the true loss. {first_line(error)}",
-            LossgapWarning,
-            stacklevel=4,
-        )
-        return fit(*args, **kwargs)
-    if not wanted:
-        return fit(*args, **kwargs)
+        wanted = _wanted(arguments)
+        if not wanted:
+            return False
+        measuring = _measuring(wanted, arguments)
+        arrange = functools.partial(_arranged, [autolog for autolog, _ in wanted])
+        stack.enter_context(_observed(measuring))
+        stack.enter_context(put_first([*measuring], arguments, arrange))
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        _tell(list(_active.values()), error)
+        stack.close()
+        return False
+    return True
 
-    def arrange(ordered: list[Any]) -> list[Any]:
-        for autolog, _ in wanted:
-            ordered = autolog.arrange(ordered)
-        return ordered
 
-    with _observed(measuring), put_first([*measuring], bound.arguments, arrange):
-        return fit(*bound.args, **bound.kwargs)
+def _arranged(autologs: list[Autolog], callbacks: list[Any]) -> list[Any]:
+    for autolog in autologs:
+        callbacks = autolog.arrange(callbacks)
+    return callbacks
 
 
 def _wanted(arguments: dict[str, Any]) -> list[tuple[Autolog, Tracker]]:
@@ -112,8 +137,32 @@ def _wanted(arguments: dict[str, Any]) -> list[tuple[Autolog, Tracker]]:
     from lossgap.core.fit import listed
 
     callbacks = listed(arguments.get("callbacks"))
-    asked = [(autolog, autolog.tracker(callbacks)) for autolog in list(_active.values())]
-    return [(autolog, tracker) for autolog, tracker in asked if tracker is not None]
+    wanted = []
+    for autolog in list(_active.values()):
+        try:
+            tracker = autolog.tracker(callbacks)
+        except Exception as error:  # noqa: BLE001 - the others are not worse for it
+            _tell([autolog], error)
+            continue
+        if tracker is not None:
+            wanted.append((autolog, tracker))
+    return wanted
+
+
+def _tell(asking: list[Autolog], error: Exception) -> None:
+    if not all(autolog.silent for autolog in asking):
+        names = ", ".join(autolog.name for autolog in asking)
+        _warn(f"this training goes on without the true loss in {names}. {_reason(error)}", 6)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LossgapError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _warn(text: str, stacklevel: int) -> None:
+    warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=stacklevel + 1)
 
 
 def _measuring(

@@ -28,10 +28,16 @@ class Delivery:
     def __init__(self, trackers: Any) -> None:
         self.trackers = registry.resolve(trackers)
         self._outboxes: list[Outbox] = []
+        self._silent = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the outboxes out of copies, which are made for other trainings."""
+        return {"trackers": self.trackers, "_outboxes": [], "_silent": False}
 
     def begin(self, training: Training) -> None:
         """Start the trackers; one that can't start raises, and ends those before it."""
         self.end(None, failed=True)
+        self._silent = training.silent
         for tracker in self.trackers:
             try:
                 tracker.start(training)
@@ -64,5 +70,5 @@ class Delivery:
         return lines
 
     def _tell(self, outbox: Outbox) -> None:
-        for trouble in outbox.troubles():
+        for trouble in () if self._silent else outbox.troubles():
             warnings.warn(f"lossgap: {trouble}", LossgapWarning, stacklevel=5)

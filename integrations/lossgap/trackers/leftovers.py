@@ -1,15 +1,19 @@
 """What earlier trainings left in their journals, sent again."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from lossgap.errors import DataError, LossgapError, first_line
+from lossgap.errors import LossgapError, first_line
 from lossgap.trackers import journal, records, registry
 from lossgap.trackers.protocol import ResumableTracker
+
+Progress = Callable[[Path, int, int], None]
 
 _once = Lock()
 _begun: set[str] = set()
@@ -23,30 +27,30 @@ class Outcome:
         path: The journal's file.
         tracker: Name of the tracker; empty where the file can't be read.
         n_sent: Records that were sent.
-        n_left: Records that wait on.
+        n_left: Records that wait on; ``None`` where the file can't be read.
         trouble: Why they do; ``None`` if all were sent.
     """
 
     path: Path
     tracker: str
     n_sent: int
-    n_left: int
+    n_left: int | None
     trouble: str | None
 
 
-def send_all(
-    *, only: str | None = None, progress: Callable[[Path, int, int], None] | None = None
-) -> Iterator[Outcome]:
+def waiting() -> Iterator[Outcome]:
+    """Yield what waits in the journals, and send nothing."""
+    yield from _for_each(_look)
+
+
+def send_all(*, only: str | None = None, progress: Progress | None = None) -> Iterator[Outcome]:
     """Send what waits in the journals, and yield what became of each.
 
     Args:
         only: The name of the one tracker to send to; all by default.
         progress: Called with a journal, the number of its records that are sent, and of all.
     """
-    for path in journal.paths():
-        outcome = _send(path, only, progress)
-        if outcome is not None:
-            yield outcome
+    yield from _for_each(lambda kept: _send(kept, only, progress))
 
 
 def send_in_background(tracker: str) -> None:
@@ -58,28 +62,44 @@ def send_in_background(tracker: str) -> None:
     Thread(target=lambda: list(send_all(only=tracker)), name="lossgap-resend", daemon=True).start()
 
 
-def _send(
-    path: Path, only: str | None, progress: Callable[[Path, int, int], None] | None
-) -> Outcome | None:
+def _for_each(work: Callable[[journal.Journal], Outcome | None]) -> Iterator[Outcome]:
+    """Open the journals, one after the other; whatever is wrong with one is its outcome."""
+    for path in journal.paths():
+        try:
+            with _opened(path) as kept:
+                outcome = None if kept.is_blank else work(kept)
+        except Exception as error:  # noqa: BLE001 - a broken file must not stop the others
+            outcome = Outcome(path, "", 0, None, _reason(error))
+        if outcome is not None:
+            yield outcome
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[journal.Journal]:
+    kept = journal.Journal(path)
     try:
-        kept = journal.Journal(path)
-    except sqlite3.OperationalError as error:
-        busy = "locked" in str(error)
-        reason = "its training is still running" if busy else first_line(error)
-        return None if only else Outcome(path, "", 0, 0, reason)
-    except (sqlite3.Error, OSError) as error:
-        return Outcome(path, "", 0, 0, first_line(error))
-    try:
-        return _send_records(kept, only, progress)
-    except (DataError, sqlite3.Error) as error:
-        return Outcome(path, "", 0, 0, first_line(error))
+        yield kept
     finally:
-        kept.close()
+        with suppress(sqlite3.Error, OSError):  # what is wrong was told
+            kept.close()
 
 
-def _send_records(
-    kept: journal.Journal, only: str | None, progress: Callable[[Path, int, int], None] | None
-) -> Outcome | None:
+def _reason(error: Exception) -> str:
+    if isinstance(error, sqlite3.OperationalError) and journal.is_locked(error):
+        return "in use by a training, or by another process that sends it"
+    if isinstance(error, sqlite3.Error):
+        return f"can't be read: {first_line(error)}. Remove the file to give it up"
+    if isinstance(error, LossgapError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _look(kept: journal.Journal) -> Outcome:
+    name, _ = kept.origin()
+    return Outcome(kept.path, name, 0, len(kept), None)
+
+
+def _send(kept: journal.Journal, only: str | None, progress: Progress | None) -> Outcome | None:
     name, destination = kept.origin()
     if only not in (None, name):
         return None
@@ -87,14 +107,17 @@ def _send_records(
     try:
         tracker = _resume(name, destination)
         for number, text in kept:
-            records.from_json(text).send(tracker)
-            kept.set_destination(tracker.destination())
-            kept.forget(number)
+            delivered = None
+            try:
+                records.from_json(text).send(tracker)
+                delivered = number
+            finally:  # a failed attempt, too, may have found out where the records go
+                kept.attempted(tracker.destination(), delivered=delivered)
             n_sent += 1
             if progress is not None:
                 progress(kept.path, n_sent, n_all)
     except Exception as error:  # noqa: BLE001 - what can't be sent stays, and says why
-        return Outcome(kept.path, name, n_sent, n_all - n_sent, first_line(error))
+        return Outcome(kept.path, name, n_sent, n_all - n_sent, _reason(error))
     return Outcome(kept.path, name, n_sent, 0, None)
 
 
@@ -104,3 +127,12 @@ def _resume(name: str, destination: dict[str, Any]) -> ResumableTracker:
         raise LossgapError(f"{name} can't take up what an earlier training left.")
     tracker: ResumableTracker = resume(destination)
     return tracker
+
+
+def _after_fork() -> None:
+    global _once  # noqa: PLW0603 - another thread may have held it
+    _once = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -45,7 +45,7 @@ class Finish:
 
     def send(self, tracker: Tracker) -> list[str]:
         """Hand it to the tracker, and return its lines for the user."""
-        return list(tracker.finish(self.summary, failed=self.failed))
+        return list(tracker.finish(self.summary, failed=self.failed) or ())
 
     def to_json(self) -> str:
         """Return the form on disk."""
@@ -71,7 +71,14 @@ def from_json(text: str) -> Record:
         if fields["kind"] == _LOG:
             return Log(Measurement.from_dict(fields["measurement"]), float(fields["wall_time"]))
         return Finish(_summary(fields["summary"]), bool(fields["failed"]))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"Expected a record of lossgap's outbox. Received: {text[:80]!r} ({error})."
         ) from error

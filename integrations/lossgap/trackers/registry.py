@@ -20,8 +20,16 @@ def register(name: str, path: str) -> None:
     Args:
         name: What users write: ``TrueLoss(trackers="name")``.
         path: Where the class is, ``"module:Class"``. It is imported when it is first used, and
-            called without arguments.
+            called without arguments. Its ``name`` is this name.
+
+    Raises:
+        InvalidArgumentError: The path has another form.
     """
+    module, _, attribute = path.partition(":")
+    if not (module and attribute):
+        raise InvalidArgumentError(
+            f'Expected where the tracker\'s class is, "module:Class". Received: {path!r}.'
+        )
     _CLASSES[name] = path
 
 
@@ -56,11 +64,16 @@ def resolve(trackers: Any) -> list[Tracker]:
         InvalidArgumentError: Something is neither, or stands there twice.
         MissingDependencyError: The package of a tracker isn't installed.
     """
-    several = isinstance(trackers, Iterable) and not isinstance(trackers, str)
-    resolved = [_resolve(item) for item in (trackers if several else [trackers])]
-    if len({id(tracker) for tracker in resolved}) < len(resolved):
-        raise InvalidArgumentError("Received a tracker twice among `trackers`. Pass it once.")
-    return resolved
+    several = isinstance(trackers, Iterable) and not isinstance(trackers, str | bytes | Tracker)
+    given = list(trackers) if several else [trackers]
+    for index, item in enumerate(given):
+        if any(
+            item is other or (isinstance(item, str) and item == other) for other in given[:index]
+        ):
+            raise InvalidArgumentError(
+                f"Received a tracker twice among `trackers`: {item!r}. Pass it once."
+            )
+    return [_resolve(item) for item in given]
 
 
 def _resolve(item: Any) -> Tracker:
@@ -68,7 +81,7 @@ def _resolve(item: Any) -> Tracker:
         return tracker_class(item)()
     if isinstance(item, type) or not isinstance(item, Tracker):
         raise InvalidArgumentError(
-            "Expected a tracker, which has start, log and finish, or a name: "
+            "Expected a tracker, which has name, start, log and finish, or a name: "
             f"{', '.join(map(repr, names()))}. Received: {item!r}."
         )
     return item

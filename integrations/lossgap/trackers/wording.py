@@ -6,7 +6,7 @@ from lossgap.errors import first_line
 from lossgap.trackers.journal import FOLDER_VARIABLE
 
 
-def what_failed(tracker: str, error: Exception, *, kept: bool) -> str:
+def what_failed(tracker: str, error: BaseException, *, kept: bool) -> str:
     """Tell of the first failure of a training."""
     way_out = (
         "What is measured is kept, and sent again until it arrives."
@@ -32,7 +32,7 @@ def what_waits(tracker: str, n_measurements: int, place: Path | None) -> str:
     )
 
 
-def what_is_not_kept(tracker: str, error: Exception) -> str:
+def what_is_not_kept(tracker: str, error: BaseException) -> str:
     """Tell that the journal can't be written."""
     return (
         f"what {tracker} doesn't take waits in memory alone, because it can't be written to disk "

@@ -1,0 +1,142 @@
+"""What every tracker of lossgap's has to do. A new one costs a line in ``READ_BACK``.
+
+The packages of all trackers have to be installed.
+"""
+
+import importlib
+
+import mlflow
+import pytest
+from tracking import n_journals
+
+from lossgap import Measurement, MetricValues, Part, Summary
+from lossgap.core.observers import Training
+from lossgap.trackers import Delivery, Tracker, registry
+
+# What the packages of trackers say of each other is no matter of ours.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.usefixtures("_patient"),
+]
+
+
+def mlflow_tracker(folder):
+    return registry.tracker_class("mlflow")(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def from_mlflow(folder):
+    """Return what the runs in an MLflow store hold: the tracked numbers by step, run by run."""
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs(["0"], order_by=["attributes.start_time ASC"])
+    return [by_step(client, run) for run in runs]
+
+
+def by_step(client, run):
+    found = {}
+    for name in run.data.metrics:
+        if "best" not in name:  # a summary of the training, not of a measurement
+            for metric in client.get_metric_history(run.info.run_id, name):
+                found.setdefault(metric.step, {})[name] = metric.value
+    return [found[step] for step in sorted(found)]
+
+
+# Name: how to make the tracker of a folder, and how to read the folder back, a training each.
+READ_BACK = {
+    "mlflow": (mlflow_tracker, from_mlflow),
+}
+# Those whose package is there.
+NAMES = [name for name in registry.names() if importlib.import_module(f"lossgap.{name}").__all__]
+
+
+@pytest.fixture
+def made(request, tmp_path, monkeypatch):
+    """Return the tracker, and a function that reads back what it wrote."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    make, read = READ_BACK[request.param]
+    return make(tmp_path), lambda: read(tmp_path)
+
+
+def measurements(n, base=1.0):
+    return [
+        Measurement(
+            base / (epoch + 1),
+            epoch=epoch,
+            step=10 * (epoch + 1),
+            reported_loss=2.0 + epoch,
+            val_loss=1.5,
+            true_val_loss=1.25,
+            parts={"penalty": Part(0.5), "drift": Part(0.25, 0.125)},
+            metrics={"mae": MetricValues(0.75, 0.5, 0.25)},
+            n_samples=70,
+            n_total=70,
+            standard_error=0.0625,
+            seconds=0.03125,
+        )
+        for epoch in range(n)
+    ]
+
+
+def train(delivery, measured, *, failed=False):
+    delivery.begin(Training({"every": 1, "unit": "epoch"}, n_epochs=len(measured)))
+    for measurement in measured:
+        delivery.measured(measurement)
+    return delivery.end(Summary(tuple(measured)) if measured else None, failed=failed)
+
+
+every_tracker = pytest.mark.parametrize("made", NAMES, indirect=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_tracker_is_made_by_its_name_alone(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tracker,) = registry.resolve(name)
+    assert isinstance(tracker, Tracker)
+    assert tracker.name == name
+    assert name in READ_BACK, "a tracker needs its line in this file"
+
+
+@every_tracker
+def test_what_is_read_back_is_what_was_tracked(made):
+    tracker, read = made
+    measured = measurements(3)
+    lines = train(Delivery(tracker), measured)
+    assert all(isinstance(line, str) for line in lines)
+    assert read() == [[measurement.tracked() for measurement in measured]]
+    assert n_journals() == 0
+
+
+@every_tracker
+def test_one_training_follows_the_other(made):
+    tracker, read = made
+    delivery = Delivery(tracker)
+    first, second = measurements(2), measurements(3, base=0.5)
+    train(delivery, first)
+    train(delivery, second)
+    assert read() == [[m.tracked() for m in first], [m.tracked() for m in second]]
+
+
+@every_tracker
+def test_a_failed_training_keeps_its_measurements(made):
+    tracker, read = made
+    measured = measurements(2)
+    train(Delivery(tracker), measured, failed=True)
+    assert read() == [[measurement.tracked() for measurement in measured]]
+
+
+@every_tracker
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_training_without_a_measurement_is_no_trouble(made, failed):
+    tracker, _ = made
+    train(Delivery(tracker), [], failed=failed)
+
+
+@every_tracker
+def test_the_end_may_come_twice(made):
+    tracker, read = made
+    measured = measurements(1)
+    tracker.start(Training({"every": 1, "unit": "epoch"}))
+    tracker.log(measured[0], 1e9)
+    for _ in range(2):
+        tracker.finish(Summary(tuple(measured)), failed=False)
+    assert read() == [[measured[0].tracked()]]

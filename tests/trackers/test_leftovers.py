@@ -1,0 +1,233 @@
+"""What earlier trainings left: sent later, in order, once, whoever sends it."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from tracking import (
+    END,
+    HERE,
+    Book,
+    PlainBook,
+    environment,
+    epochs,
+    log,
+    n_journals,
+    run_python,
+    set_mood,
+    wait_until,
+)
+
+from lossgap.core.observers import Training
+from lossgap.errors import LossgapError
+from lossgap.trackers import journal as journals
+from lossgap.trackers import leftovers
+from lossgap.trackers.delivery import Delivery
+from lossgap.trackers.journal import Journal
+from lossgap.trackers.leftovers import send_all, waiting
+
+
+def left_behind(path, n=5, tracker="book"):
+    """Make a journal with ``n`` measurements and the end, as a training leaves it."""
+    journal = Journal.create(tracker, {"path": str(path)})
+    journal.write((epoch, log(epoch).to_json()) for epoch in range(n))
+    journal.write([(n, END.to_json())])
+    journal.close()
+    return journal.path
+
+
+def test_nothing_waits_where_nothing_was_left():
+    assert list(send_all()) == []
+    assert list(waiting()) == []
+
+
+def test_all_that_waits_is_sent_in_order_once_and_the_files_go(path, tmp_path):
+    other = tmp_path / "other.txt"
+    places = [left_behind(path), left_behind(other, 2)]
+    outcomes = {outcome.path: outcome for outcome in send_all()}
+    assert [(outcomes[p].n_sent, outcomes[p].n_left) for p in places] == [(6, 0), (3, 0)]
+    assert epochs(path) == [*range(5), "end"]
+    assert epochs(other) == [0, 1, "end"]
+    assert list(journals.folder().iterdir()) == []
+    assert list(send_all()) == []
+
+
+def test_looking_sends_nothing(path):
+    place = left_behind(path)
+    (outcome,) = waiting()
+    assert (outcome.path, outcome.tracker, outcome.n_left) == (place, "book", 6)
+    assert epochs(path) == []
+    assert place.exists()
+
+
+def test_progress_is_told_after_each_record(path):
+    left_behind(path, 2)
+    told = []
+    list(send_all(progress=lambda place, n, total: told.append((n, total))))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_only_one_trackers_journals_are_sent(path):
+    left_behind(path, tracker="other")
+    assert list(send_all(only="book")) == []
+    assert n_journals() == 1
+
+
+def test_a_tracker_that_fails_again_keeps_what_it_has_not_taken(path):
+    left_behind(path)
+
+    def fail_after_two(place, n, total):
+        if n == 2:
+            set_mood(path, "fails")
+
+    (outcome,) = send_all(progress=fail_after_two)
+    assert (outcome.n_sent, outcome.n_left) == (2, 4)
+    assert outcome.trouble == "ConnectionError: nobody answers"
+    set_mood(path, "works")
+    (outcome,) = send_all()
+    assert (outcome.n_sent, outcome.n_left) == (4, 0)
+    assert epochs(path) == [*range(5), "end"]
+
+
+class Finding(Book):
+    """Finds out where to log at the first attempt, and fails then."""
+
+    n_made = 0
+
+    def __init__(self, path, found=None):
+        super().__init__(path)
+        self.found = found
+
+    def log(self, measurement, wall_time):
+        if self.found is None:
+            type(self).n_made += 1
+            self.found = f"run {self.n_made}"
+            raise ConnectionError("after the run was made")
+        super().log(measurement, wall_time)
+
+    def destination(self):
+        return {"path": str(self.path), "found": self.found}
+
+    @classmethod
+    def resume(cls, destination):
+        return cls(**destination)
+
+
+def test_what_a_failed_attempt_found_out_is_not_found_out_again(path, monkeypatch):
+    monkeypatch.setattr(leftovers.registry, "tracker_class", lambda name: Finding)
+    left_behind(path)
+    assert next(send_all()).n_left == 6
+    assert next(send_all()).n_left == 0
+    assert Finding.n_made == 1
+
+
+def test_a_tracker_that_is_not_known_here_or_cannot_resume_is_told(path):
+    left_behind(path, tracker="nobody")
+    left_behind(path, tracker="plain")
+    troubles = [outcome.trouble for outcome in send_all()]
+    assert any("Expected the name of a tracker" in trouble for trouble in troubles)
+    assert any("plain can't take up what an earlier training left" in t for t in troubles)
+    assert n_journals() == 2
+
+
+def test_two_who_send_at_once_send_nothing_twice(path, tmp_path):
+    books = [tmp_path / f"{index}.txt" for index in range(10)]
+    for place in books:
+        left_behind(place, 20)
+    threads = [threading.Thread(target=lambda: list(send_all())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    list(send_all())  # what was in somebody's hands when it was looked at
+    assert [epochs(place) for place in books] == [[*range(20), "end"]] * 10
+    assert n_journals() == 0
+
+
+def test_another_process_sends_what_was_left(path):
+    left_behind(path)
+    process = run_python(
+        "from lossgap.trackers import leftovers, registry\n"
+        "registry.register('book', 'tracking:Book')\n"
+        "print([outcome.n_sent for outcome in leftovers.send_all()])"
+    )
+    assert (process.stdout, process.stderr) == ("[6]\n", "")
+    assert epochs(path) == [*range(5), "end"]
+
+
+def test_the_next_training_sends_it_in_the_background_and_once(path, tmp_path):
+    left_behind(tmp_path / "earlier.txt")
+    set_mood(path, "hangs")  # its own delivery doesn't matter
+    delivery = Delivery(Book(path))
+    delivery.begin(Training({}))
+    wait_until(lambda: n_journals() == 0)
+    assert epochs(tmp_path / "earlier.txt") == [*range(5), "end"]
+    left_behind(tmp_path / "later.txt")
+    leftovers.send_in_background("book")
+    set_mood(path, "works")
+    delivery.end(None)
+    assert epochs(tmp_path / "later.txt") == []
+
+
+def test_a_tracker_without_a_journal_sends_nothing_in_the_background(path, monkeypatch):
+    left_behind(path)
+    monkeypatch.setattr(leftovers, "send_in_background", lambda name: pytest.fail("it did"))
+    delivery = Delivery(PlainBook(path))
+    delivery.begin(Training({}))
+    delivery.end(None)
+
+
+def test_background_failures_stay_silent(path, monkeypatch):
+    left_behind(path)
+    set_mood(path, "fails")
+    before = set(threading.enumerate())
+    leftovers.send_in_background("book")
+    wait_until(lambda: not set(threading.enumerate()) - before)
+    assert next(waiting()).n_left == 6
+
+
+def test_a_plain_error_of_ours_is_told_as_it_is(path, monkeypatch):
+    def raise_ours(destination):
+        raise LossgapError("This is how to mend it.")
+
+    monkeypatch.setattr(Book, "resume", raise_ours)
+    left_behind(path)
+    assert next(send_all()).trouble == "This is how to mend it."
+
+
+# A trainer that is killed.
+
+
+def killed_trainer(path, mood, choose):
+    """Train in a process that is killed at a random moment; return what it saw on disk by then."""
+    command = [sys.executable, str(HERE / "doomed.py"), str(path), mood, str(choose.random())]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as trainer:
+        n_safe = 0
+        for _ in range(choose.randrange(1, 40)):
+            n_safe = int(trainer.stdout.readline())
+        trainer.send_signal(signal.SIGKILL)
+        *_, n_safe = [n_safe, *(int(line) for line in trainer.stdout if line.endswith("\n"))]
+    return n_safe
+
+
+@pytest.mark.parametrize("mood", ["hangs", "fails", "flickers"])
+def test_what_was_kept_survives_a_kill_at_any_moment(mood, tmp_path):
+    choose = random.Random(f"{mood} of the tracker")
+    for attempt in range(10):
+        path = tmp_path / f"{attempt}.txt"
+        n_safe = killed_trainer(path, mood, choose)
+        set_mood(path, "works")
+        outcomes = list(send_all())
+        assert all(outcome.n_left == 0 for outcome in outcomes)
+        found = epochs(path)
+        once = sorted(set(found))
+        assert once == [*range(len(once))]
+        assert len(once) >= n_safe > 0
+        assert [epoch for n, epoch in enumerate(found) if epoch not in found[:n]] == once
+        # Between a delivery and its note on disk there is a moment: a record that was delivered
+        # then comes again, and a tracker takes the second as the first.
+        assert len(found) - len(once) <= 1
+        assert n_journals() == 0
