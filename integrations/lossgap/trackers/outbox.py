@@ -132,9 +132,9 @@ class Outbox:
     def settle(self, seconds: float) -> bool:
         """Wait until all that was put in so far is with the tracker, and say whether it is."""
         with self._changed:
-            last = self._pending[-1][0] if self._pending else -1
+            last = self._n_put
             return self._changed.wait_for(
-                lambda: not self._pending or self._pending[0][0] > last, seconds
+                lambda: not self._waiting or self._waiting[0].number >= last, seconds
             )
 
     def closed(self) -> bool:
