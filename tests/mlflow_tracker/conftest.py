@@ -59,4 +59,6 @@ def _switched_off(tmp_path, monkeypatch):
     for flavor in ("tensorflow", "keras"):
         if autologging_utils.AUTOLOGGING_INTEGRATIONS.get(flavor):
             getattr(mlflow, flavor).autolog(disable=True)
+            # What was said to a flavor itself, mlflow.autolog() leaves alone.
+            autologging_utils.AUTOLOGGING_INTEGRATIONS[flavor].clear()
     autologging_utils.AUTOLOGGING_INTEGRATIONS.get("mlflow", {}).clear()

@@ -386,7 +386,8 @@ x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
 model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(x, x[:, :1], epochs=2, verbose=0)
-(run,) = mlflow.MlflowClient().search_runs(["0"])
+client = mlflow.MlflowClient()
+(run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
 print(json.dumps(run.data.metrics))
 """
 
