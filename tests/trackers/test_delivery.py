@@ -134,11 +134,12 @@ def test_a_copy_made_in_mid_training_is_for_other_trainings(copied, book, path):
 # The end of the process.
 
 TRAINING = """
-import os, sys, threading
+import os, sys, threading, warnings
 from lossgap.core.observers import Training
-from lossgap.trackers import Delivery
-from lossgap.trackers.outbox import Finish
-from tracking import Book, PlainBook, log, set_mood
+from lossgap.trackers import Delivery, outbox
+from tracking import Book, log, set_mood
+outbox.PATIENCE = outbox.FIRST_PATIENCE = outbox.FAILING_PATIENCE = {patience}
+outbox.LAST_PATIENCE = 100.0
 book = Book()
 delivery = Delivery(book)
 delivery.begin(Training({}))
@@ -164,8 +165,8 @@ def test_a_training_that_ended_with_an_exception_is_ended_when_the_process_ends(
 @pytest.mark.parametrize("mood", ["hangs", "fails"])
 def test_a_process_ends_although_a_tracker_never_answers(mood, end, path):
     set_mood(path, mood)
-    program = "import warnings\n" + training() + (f"warnings.simplefilter('default')\n{end}")
-    process = run_python(program)  # which waits for so long only
+    program = training() + f"warnings.simplefilter('default')\n{end}"
+    process = run_python(program)
     assert process.returncode == 0
     assert process.stderr.count("3 measurements and the end of the training are not deliver") == 1
     assert "lossgap sync" in process.stderr

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from lossgap.core.observers import Observer
 from lossgap.core.settings import Settings
@@ -45,6 +45,7 @@ class Autolog:
     silent: bool = False
 
 
+_OURS: Final = ("lossgap", "keras", "wrapt", "importlib")
 _active: dict[str, Autolog] = {}
 _inside = threading.local()
 
@@ -73,7 +74,7 @@ def _install(_keras: Any) -> None:
 
         every_fit.install(_around)
     except Exception as error:  # noqa: BLE001 - the user's `import keras` must not fail
-        _warn(f"autologging could not be switched on. {_reason(error)}", 4)
+        _warn(f"autologging could not be switched on. {_reason(error)}")
 
 
 def _around(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -152,7 +153,7 @@ def _wanted(arguments: dict[str, Any]) -> list[tuple[Autolog, Tracker]]:
 def _tell(asking: list[Autolog], error: Exception) -> None:
     if not all(autolog.silent for autolog in asking):
         names = ", ".join(autolog.name for autolog in asking)
-        _warn(f"this training goes on without the true loss in {names}. {_reason(error)}", 6)
+        _warn(f"this training goes on without the true loss in {names}. {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -161,8 +162,12 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _warn(text: str, stacklevel: int) -> None:
-    warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=stacklevel + 1)
+def _warn(text: str) -> None:
+    """Warn at the line of the user's that called Keras, or us."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in _OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=level)
 
 
 def _measuring(
