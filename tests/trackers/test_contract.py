@@ -7,11 +7,15 @@ import importlib
 
 import mlflow
 import pytest
+import wandb
 from tracking import n_journals
 
+import wandb_runs
 from lossgap import Measurement, MetricValues, Part, Summary
 from lossgap.core.observers import Training
+from lossgap.tensorboard.reader import READER as in_logs
 from lossgap.trackers import Delivery, Tracker, registry
+from wandb_runs import offline  # noqa: F401 - a fixture
 
 # What the packages of trackers say of each other is no matter of ours.
 pytestmark = [
@@ -40,16 +44,39 @@ def by_step(client, run):
     return [found[step] for step in sorted(found)]
 
 
+def tensorboard_tracker(folder):
+    return registry.tracker_class("tensorboard")(folder / "logs")
+
+
+def from_tensorboard(folder):
+    """Return what log directories hold, a training each."""
+    return [[m.tracked() for m in run.measurements] for run in in_logs.read(str(folder / "logs"))]
+
+
+def wandb_tracker(folder):
+    return registry.tracker_class("wandb")(wandb.init(mode="offline", dir=folder))
+
+
+def from_wandb(folder):
+    """Return what the one run holds, all trainings together."""
+    place = wandb_runs.folder(wandb.run)
+    wandb.finish()
+    wandb_runs.wait_for_end(place)
+    return [[m.tracked() for m in wandb_runs.read(place)]]
+
+
 # Name: how to make the tracker of a folder, and how to read the folder back, a training each.
 READ_BACK = {
     "mlflow": (mlflow_tracker, from_mlflow),
+    "tensorboard": (tensorboard_tracker, from_tensorboard),
+    "wandb": (wandb_tracker, from_wandb),
 }
 # Those whose package is there.
 NAMES = [name for name in registry.names() if importlib.import_module(f"lossgap.{name}").__all__]
 
 
 @pytest.fixture
-def made(request, tmp_path, monkeypatch):
+def made(request, tmp_path, monkeypatch, offline):
     """Return the tracker, and a function that reads back what it wrote."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -84,6 +111,17 @@ def train(delivery, measured, *, failed=False):
     return delivery.end(Summary(tuple(measured)) if measured else None, failed=failed)
 
 
+def assert_same(trainings, measured):
+    """Compare what was read back, all trainings in a row, with what was measured.
+
+    Within the rounding of float32, which TensorBoard stores.
+    """
+    rows = [row for training in trainings for row in training]
+    assert len(rows) == len(measured)
+    for row, measurement in zip(rows, measured, strict=True):
+        assert row == pytest.approx(measurement.tracked(), rel=1e-6)
+
+
 every_tracker = pytest.mark.parametrize("made", NAMES, indirect=True)
 
 
@@ -102,7 +140,7 @@ def test_what_is_read_back_is_what_was_tracked(made):
     measured = measurements(3)
     lines = train(Delivery(tracker), measured)
     assert all(isinstance(line, str) for line in lines)
-    assert read() == [[measurement.tracked() for measurement in measured]]
+    assert_same(read(), measured)
     assert n_journals() == 0
 
 
@@ -113,7 +151,7 @@ def test_one_training_follows_the_other(made):
     first, second = measurements(2), measurements(3, base=0.5)
     train(delivery, first)
     train(delivery, second)
-    assert read() == [[m.tracked() for m in first], [m.tracked() for m in second]]
+    assert_same(read(), [*first, *second])
 
 
 @every_tracker
@@ -121,7 +159,7 @@ def test_a_failed_training_keeps_its_measurements(made):
     tracker, read = made
     measured = measurements(2)
     train(Delivery(tracker), measured, failed=True)
-    assert read() == [[measurement.tracked() for measurement in measured]]
+    assert_same(read(), measured)
 
 
 @every_tracker
@@ -139,4 +177,4 @@ def test_the_end_may_come_twice(made):
     tracker.log(measured[0], 1e9)
     for _ in range(2):
         tracker.finish(Summary(tuple(measured)), failed=False)
-    assert read() == [[measured[0].tracked()]]
+    assert_same(read(), measured)

@@ -157,6 +157,7 @@ class MLflowTracker:
                 lines += session.draw(summary.measurements)
             if self._view:
                 lines += session.save_view()
+        self._session, self._callbacks, self._measurements = None, (), []
         return lines
 
     def destination(self) -> Mapping[str, Any]:
