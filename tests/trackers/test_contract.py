@@ -15,13 +15,15 @@ from lossgap import Measurement, MetricValues, Part, Summary
 from lossgap.core.observers import Training
 from lossgap.tensorboard.reader import READER as in_logs
 from lossgap.trackers import Delivery, Tracker, registry
-from wandb_runs import offline  # noqa: F401 - a fixture
 
 # What the packages of trackers say of each other is no matter of ours.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.usefixtures("_patient"),
+    pytest.mark.usefixtures("_patient", "offline"),
 ]
+
+
+offline = wandb_runs.offline  # a fixture
 
 
 def mlflow_tracker(folder):
@@ -76,7 +78,7 @@ NAMES = [name for name in registry.names() if importlib.import_module(f"lossgap.
 
 
 @pytest.fixture
-def made(request, tmp_path, monkeypatch, offline):
+def made(request, tmp_path, monkeypatch):
     """Return the tracker, and a function that reads back what it wrote."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

@@ -75,6 +75,7 @@ def snapshot(
     return [
         Metric(name, value, timestamps.get(place, 0), place, **_identity(links, place))
         for name, value in values.items()
+        if value == value  # noqa: PLR0124 - older servers take a NaN once only
     ]
 
 

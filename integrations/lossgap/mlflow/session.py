@@ -25,10 +25,13 @@ class Session:
 
     Args:
         to: Where to; what is found out is written into it.
+        unsure: Whether the first measurement may be there already: sent by a process that
+            ended before it knew.
     """
 
-    def __init__(self, to: "Destination") -> None:
+    def __init__(self, to: "Destination", *, unsure: bool = False) -> None:
         self._to = to
+        self._unsure = unsure
         self._client = mlflow.MlflowClient(tracking_uri=to.tracking_uri)
         self._tagged: dict[str, str] = {}
 
@@ -37,6 +40,10 @@ class Session:
         timestamp = round(wall_time * 1000)
         if self._to.offset is None:
             self._to.offset = self._first_offset(measurement, timestamp)
+        if self._unsure and self._is_there(self.step(measurement), timestamp):
+            self._unsure = False
+            return
+        self._unsure = True  # until the answer is here
         how = tags.method(measurement, self._to.settings)
         changed = [RunTag(key, text) for key, text in how.items() if self._tagged.get(key) != text]
         metrics = [
@@ -48,6 +55,7 @@ class Session:
                 self.run_id, metrics=metrics[start : start + MOST_METRICS], tags=changed
             )
         self._tagged.update(how)
+        self._unsure = False
 
     def step(self, measurement: Measurement) -> int:
         """Return the step of a measurement in the run."""
@@ -96,6 +104,11 @@ class Session:
     def save_view(self) -> list[str]:
         """Write the saved view of the experiment, and return its address."""
         return view.save(self._client, self._to.tracking_uri, self.run_id)
+
+    def _is_there(self, step: int, timestamp: int) -> bool:
+        """Tell whether a measurement is in the run. Not every store takes one twice."""
+        history = self._client.get_metric_history(self.run_id, keys.tracked(keys.TRUE_LOSS))
+        return any((metric.step, metric.timestamp) == (step, timestamp) for metric in history)
 
     def _first_offset(self, measurement: Measurement, timestamp: int) -> int:
         """Let the steps go on where an earlier training in this run ended."""

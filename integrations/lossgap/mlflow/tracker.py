@@ -111,6 +111,7 @@ class MLflowTracker:
         self._session: Session | None = None
         self._measurements: list[Measurement] = []
         self._drawn_at = 0.0
+        self._resumed = False
 
     def start(self, training: Training) -> None:
         """Find the run, without asking the server."""
@@ -128,6 +129,7 @@ class MLflowTracker:
         )
         self._callbacks = training.callbacks
         self._session = None
+        self._resumed = False
         self._measurements = []
         self._drawn_at = time.monotonic()
 
@@ -183,6 +185,7 @@ class MLflowTracker:
             place["tracking_uri"] = runs.tracking_uri()
         tracker = cls(**{name: place.pop(name) for name in ("panels", "view", "note")})
         tracker._to = Destination(**place)
+        tracker._resumed = True
         tracker._drawn_at = time.monotonic()
         return tracker
 
@@ -190,7 +193,7 @@ class MLflowTracker:
         from lossgap.mlflow.session import Session
 
         if self._session is None:
-            self._session = Session(self._to)
+            self._session = Session(self._to, unsure=self._resumed)
         return self._session
 
     def _kept_epoch(self) -> int | None:
