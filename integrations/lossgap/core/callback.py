@@ -249,7 +249,7 @@ class TrueLoss(keras.callbacks.Callback):
         if self._meter is None:
             self._meter = self._build_meter()
         optimizer = self.model.optimizer
-        step = None if optimizer is None else int(keras.ops.convert_to_tensor(optimizer.iterations))
+        step = None if optimizer is None else int(backends.active().to_numpy(optimizer.iterations))
         measurement = self._meter.measure(
             logs, epoch=epoch, step=step, validate=keys.VAL_LOSS in logs
         )

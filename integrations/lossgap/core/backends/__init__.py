@@ -92,7 +92,7 @@ class Backend(Protocol):
         ...
 
     def to_numpy(self, leaf: Any) -> np.ndarray:
-        """Return the values of an array."""
+        """Return the values of an array or a variable, without a warning of NumPy's."""
         ...
 
     def own(self, leaf: Any) -> Any:

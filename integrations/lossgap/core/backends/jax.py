@@ -44,8 +44,8 @@ def to_device(leaf: Any) -> Any:
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
-    """Return the values of an array."""
-    return np.asarray(ops.convert_to_numpy(leaf))
+    """Return the values of an array or a variable."""
+    return np.asarray(ops.convert_to_tensor(leaf))
 
 
 def own(leaf: Any) -> Any:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from weakref import WeakMethod
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -48,8 +49,10 @@ def to_device(leaf: Any) -> Any:
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
-    """Return the values of an array."""
-    return np.asarray(ops.convert_to_numpy(leaf))
+    """Return the values of an array or a variable, which may be mirrored on devices."""
+    return np.asarray(
+        leaf.numpy() if isinstance(leaf, keras.Variable) else ops.convert_to_numpy(leaf)
+    )
 
 
 def own(leaf: Any) -> Any:

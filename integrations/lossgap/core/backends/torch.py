@@ -43,7 +43,7 @@ def to_device(leaf: Any) -> Any:
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
-    """Return the values of an array. Keras's own way warns with NumPy 2."""
+    """Return the values of an array or a variable. Keras's own way warns with NumPy 2."""
     tensor = ops.convert_to_tensor(leaf).detach().cpu()
     return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
