@@ -107,6 +107,15 @@ def test_the_logged_number_is_that_of_an_independent_computation(client):
     assert run.data.metrics["lossgap/true_loss"] == pytest.approx(mse(model, x, y), rel=1e-5)
 
 
+def test_without_a_tracking_uri_it_logs_to_mlflows_default(client, monkeypatch):
+    mlflow.set_tracking_uri(None)  # then it is mlflow.db in the working directory
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    ours()
+    train()
+    (run,) = runs_of(client)
+    assert list(curve(client, run, "lossgap/true_loss")) == [0, 1]
+
+
 SWITCHED_OFF = {
     "disable": lambda: ours(disable=True),
     "disable, after it was on": lambda: (ours(), ours(disable=True)),
