@@ -246,6 +246,7 @@ def test_models_and_runs_can_be_sorted_by_the_true_loss(client):
     assert values == [0.1, 0.2]
 
 
+@pytest.mark.filterwarnings("ignore:.*Add type hints to the `predict` method:UserWarning")
 def test_a_training_of_one_epoch_does_not_step_into_mlflows_trap(client):
     """Model and dataset together at step 0 would make MLflow's own log_model fail."""
     with mlflow.start_run() as run:
