@@ -10,10 +10,20 @@ import shutil
 
 import mlflow
 import pytest
+from mlflow.tracking import fluent
 from mlflow.utils import autologging_utils
 from mlflow_server import Server
 
 import lossgap.mlflow
+
+
+@pytest.fixture(autouse=True)
+def _current(monkeypatch):
+    """Put back what ``mlflow.set_experiment`` and ``set_tracking_uri`` leave in the process."""
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whether it was there or not
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(fluent, "_active_experiment_id", None)
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +35,7 @@ def empty_database(tmp_path_factory):
 
 
 @pytest.fixture
-def client(empty_database, tmp_path, monkeypatch):
+def client(_current, empty_database, tmp_path, monkeypatch):
     """Return a client of a new SQLite store, which is the current one."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_database, tmp_path / "mlflow.db")

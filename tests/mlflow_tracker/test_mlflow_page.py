@@ -14,7 +14,7 @@ PLENTY = 120_000
 
 
 @pytest.fixture
-def logged(server):
+def logged(_current, server):
     """Train two models behind a live server, and return the printed address and the last run."""
     mlflow.set_tracking_uri(server.uri)
     mlflow.set_experiment("page")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 import time
 
@@ -118,6 +119,16 @@ def test_a_run_that_is_named_is_the_one(client):
     with mlflow.start_run():
         train(quick(run.info.run_id), [measured(0)])
     assert "lossgap/true_loss" in client.get_run(run.info.run_id).data.metrics
+
+
+def test_another_store_does_not_know_what_is_active_in_this_one(client, tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "other.db")
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    with mlflow.start_run() as run:
+        train(quick(tracking_uri=other), [measured(0)])
+    assert client.get_run(run.info.run_id).data.metrics == {}
+    (own,) = mlflow.MlflowClient(other).search_runs(["0"])
+    assert own.data.metrics["lossgap/true_loss"] == 1.0
 
 
 def test_a_second_training_in_one_run_goes_on_where_the_first_ended(client):

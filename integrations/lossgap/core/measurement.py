@@ -134,6 +134,10 @@ class Measurement:
     ) -> Self:
         """Build the record of what :meth:`tracked` returned; what a tracker doesn't hold is absent.
 
+        Standard errors of parts and the numbers of samples, which some trackers hold under
+        names of :mod:`lossgap.core.keys`, are taken where they are there; other names don't
+        matter.
+
         Raises:
             KeyError: There is no true loss among the values.
         """
@@ -141,7 +145,6 @@ class Measurement:
         def value(name: str) -> float | None:
             return values.get(keys.tracked(name))
 
-        parts = {name: values.get(keys.tracked_part(name)) for name in keys.PARTS}
         apart = {keys.TRUE_LOSS, keys.TRUE_VAL_LOSS, keys.STANDARD_ERROR}
         prefix = keys.tracked(keys.TRUE_PREFIX)
         return cls(
@@ -151,12 +154,18 @@ class Measurement:
             reported_loss=value(keys.REPORTED_LOSS),
             val_loss=value(keys.VAL_LOSS),
             true_val_loss=value(keys.TRUE_VAL_LOSS),
-            parts={name: Part(number) for name, number in parts.items() if number is not None},
+            parts={
+                name: Part(values[key], values.get(keys.tracked_part_error(name)))
+                for name in keys.PARTS
+                if (key := keys.tracked_part(name)) in values
+            },
             metrics={
                 name.removeprefix(prefix): MetricValues(number)
                 for name, number in values.items()
                 if name.startswith(prefix) and name.removeprefix(keys.NAMESPACE) not in apart
             },
+            n_samples=int(value(keys.N_SAMPLES) or 0),
+            n_total=int(value(keys.N_TOTAL) or 0),
             standard_error=value(keys.STANDARD_ERROR),
             seconds=value(keys.SECONDS) or 0.0,
         )

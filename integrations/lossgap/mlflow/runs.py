@@ -1,5 +1,6 @@
 """Which run to log to, found without asking the server."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +34,8 @@ def active_run_id(*, exclusive: bool) -> str | None:
 
 def active_experiment_id() -> str | None:
     """Return the experiment that the user set; ``None`` where only the server knows it."""
-    found = getattr(fluent, "_active_experiment_id", None)
-    return None if found is None else str(found)
+    found = getattr(fluent, "_active_experiment_id", None) or os.environ.get("MLFLOW_EXPERIMENT_ID")
+    return str(found) if found else None
 
 
 def own_tags(extra: Mapping[str, str]) -> dict[str, str]:

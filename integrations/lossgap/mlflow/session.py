@@ -124,9 +124,8 @@ class Session:
 
     def _experiment_id(self) -> str:
         """Return the experiment of a new run, as ``mlflow.start_run`` chooses it."""
-        given = self._to.experiment_id or os.environ.get("MLFLOW_EXPERIMENT_ID")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        if given or not name:
-            return given or "0"
+        if self._to.experiment_id or not name:
+            return self._to.experiment_id or "0"
         found = self._client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self._client.create_experiment(name))

@@ -117,11 +117,14 @@ class MLflowTracker:
         """Find the run, without asking the server."""
         from lossgap.mlflow import runs
 
-        run_id = self._run_id or runs.active_run_id(exclusive=self._exclusive)
+        # What is active is so in the current store; another one doesn't know it.
+        elsewhere = self._tracking_uri not in (None, runs.tracking_uri())
+        active = None if elsewhere else runs.active_run_id(exclusive=self._exclusive)
+        run_id = self._run_id or active
         self._to = Destination(
             tracking_uri=runs.absolute(self._tracking_uri or runs.tracking_uri()),
             run_id=run_id,
-            experiment_id=None if run_id else runs.active_experiment_id(),
+            experiment_id=None if run_id or elsewhere else runs.active_experiment_id(),
             own=run_id is None,
             start_time=time.time(),
             settings=dict(training.options),

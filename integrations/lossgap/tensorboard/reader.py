@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lossgap.charts.frames import Run
 from lossgap.charts.readers import Reader
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
+from lossgap.core.measurement import Measurement, MetricValues, Penalty
 from lossgap.errors import DataError
 from lossgap.extras import require
 from lossgap.tensorboard import layout
@@ -110,28 +111,20 @@ def _measurement(linked: "Curves", keras: "list[Curves]", step: int) -> Measurem
 
     true_loss = linked.tags[keys.tracked(keys.TRUE_LOSS)][step]
     by_step = linked.marker.unit == "step"
-    return Measurement(
-        true_loss=true_loss,
-        epoch=None if by_step else step,
-        step=step if by_step else None,
-        reported_loss=_sum(true_loss, number(keys.REGULARIZATION_GAP), number(keys.REPORTED_LOSS)),
-        val_loss=number(keys.VAL_LOSS),
-        true_val_loss=_sum(true_loss, number(keys.GENERALIZATION_GAP), number(keys.TRUE_VAL_LOSS)),
-        parts={
-            name: Part(row[keys.tracked_part(name)], row.get(keys.tracked_part_error(name)))
-            for name in keys.PARTS
-            if keys.tracked_part(name) in row
-        },
+    found = Measurement.from_tracked(
+        row | {keys.tracked(keys.TRUE_LOSS): true_loss},
+        **({"step": step} if by_step else {"epoch": step}),
+    )
+    return replace(
+        found,
+        reported_loss=_sum(true_loss, number(keys.REGULARIZATION_GAP), found.reported_loss),
+        true_val_loss=_sum(true_loss, number(keys.GENERALIZATION_GAP), found.true_val_loss),
         penalties=tuple(
             Penalty(layer, kind, value)
             for tag, value in row.items()
             for kind, layer in filter(None, [layout.parse_penalty(tag)])
         ),
         metrics=_metrics(row, [curves.row(step) for curves in keras]),
-        n_samples=int(number(keys.N_SAMPLES) or 0),
-        n_total=int(number(keys.N_TOTAL) or 0),
-        standard_error=number(keys.STANDARD_ERROR),
-        seconds=number(keys.SECONDS) or 0.0,
     )
 
 

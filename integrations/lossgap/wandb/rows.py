@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement, MetricValues, Part
+from lossgap.core.measurement import Measurement
 
 EPOCH: Final = keys.tracked(keys.EPOCH)
 STEP: Final = keys.tracked(keys.STEP)
@@ -13,17 +14,6 @@ TRUE_LOSS: Final = keys.tracked(keys.TRUE_LOSS)
 
 _N_SAMPLES: Final = keys.tracked(keys.N_SAMPLES)
 _N_TOTAL: Final = keys.tracked(keys.N_TOTAL)
-_BARE: Final = Measurement(
-    0.0, reported_loss=0.0, val_loss=0.0, true_val_loss=0.0, standard_error=0.0
-)
-# The names that a measurement without parts and metrics has: no metric's.
-_FIXED: Final = frozenset(_BARE.tracked())
-_REPORTED_LOSS: Final = keys.tracked("reported_loss")
-_VAL_LOSS: Final = keys.tracked(keys.VAL_LOSS)
-_TRUE_VAL_LOSS: Final = keys.tracked(keys.TRUE_VAL_LOSS)
-_ERROR: Final = keys.tracked("true_loss_stderr")
-_SECONDS: Final = keys.tracked("seconds")
-_METRIC: Final = keys.tracked(keys.TRUE_PREFIX)
 _ODD: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -67,29 +57,10 @@ def measurement(values: Mapping[str, Any], *, precision: str = "float32") -> Mea
     numbers = {
         name: _number(value) for name, value in values.items() if name.startswith(keys.NAMESPACE)
     }
-    return Measurement(
-        true_loss=numbers[TRUE_LOSS],
-        epoch=_count(numbers.get(EPOCH)),
-        step=_count(numbers.get(STEP)),
-        reported_loss=numbers.get(_REPORTED_LOSS),
-        val_loss=numbers.get(_VAL_LOSS),
-        true_val_loss=numbers.get(_TRUE_VAL_LOSS),
-        parts={
-            name: Part(numbers[key], numbers.get(keys.tracked_part_error(name)))
-            for name in keys.PARTS
-            if (key := keys.tracked_part(name)) in numbers
-        },
-        metrics={
-            name.removeprefix(_METRIC): MetricValues(true=value)
-            for name, value in numbers.items()
-            if name.startswith(_METRIC) and name not in _FIXED
-        },
-        n_samples=_count(numbers.get(_N_SAMPLES)) or 0,
-        n_total=_count(numbers.get(_N_TOTAL)) or 0,
-        standard_error=numbers.get(_ERROR),
-        seconds=numbers.get(_SECONDS, 0.0),
-        precision=precision,
+    found = Measurement.from_tracked(
+        numbers, epoch=_count(numbers.get(EPOCH)), step=_count(numbers.get(STEP))
     )
+    return replace(found, precision=precision)
 
 
 def _number(value: Any) -> float:
