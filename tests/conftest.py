@@ -51,6 +51,15 @@ def _outbox_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("LOSSGAP_OUTBOX", str(tmp_path / "outbox"))
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """Return a running Chromium: one for all tests of a process, which can't hold two."""
+    from chromium import chromium
+
+    with chromium() as running:
+        yield running
+
+
 def pytest_sessionfinish():
     """Let go of interrupted pipelines while their threads can still end.
 

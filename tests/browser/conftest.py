@@ -2,15 +2,6 @@
 
 import pytest
 
-from chromium import chromium
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Return a running Chromium."""
-    with chromium() as running:
-        yield running
-
 
 @pytest.fixture
 def open_page(browser):

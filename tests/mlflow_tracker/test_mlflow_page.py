@@ -6,7 +6,6 @@ import mlflow
 import pytest
 
 import lossgap
-from chromium import chromium
 from small import linear, regression
 
 PLENTY = 120_000
@@ -32,12 +31,12 @@ def logged(_current, server):
 
 
 @pytest.fixture
-def page():
+def page(browser):
     """Return a page that is wide enough for two charts in a row."""
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1500, "height": 1000})
-        context.set_default_timeout(PLENTY)
-        yield context.new_page()
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    context.set_default_timeout(PLENTY)
+    yield context.new_page()
+    context.close()
 
 
 def test_the_printed_address_shows_reported_and_true_loss_in_one_chart(logged, page, tmp_path):

@@ -5,7 +5,6 @@ import contextlib
 import pytest
 
 import tab_samples
-from chromium import chromium
 from tab_server import serving
 
 PATIENCE = 60_000
@@ -47,13 +46,6 @@ def slow_server(logdir):
 def server(request):
     """Return TensorBoard with one of its loaders after the other."""
     return request.getfixturevalue(f"{request.param}_server")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Return a running Chromium."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

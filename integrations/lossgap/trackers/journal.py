@@ -115,7 +115,7 @@ class Journal:
         try:
             journal = cls(path)
         except sqlite3.OperationalError as error:
-            if is_locked(error):
+            if is_locked(error) or not path.exists():
                 return None
             raise
         if not path.exists():

@@ -2,23 +2,12 @@
 
 import keras
 import pytest
-from playwright.sync_api import sync_playwright
 
 import event_logs
 import lossgap
-from install_chromium import find_chromium
 from lossgap.tensorboard.link import deep_link
 from small import linear, regression
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 FOUR = ["train", "true", "validation", "validation_true"]
 # What stands on the card of a tag: the names in its table, and the colours beside them.
 ON_CARD = """
@@ -48,25 +37,21 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(server):
+def visit(server, browser):
     """Return a function that opens an address of the server; afterwards no error was told."""
-    path = find_chromium()
-    if path is None:
-        pytest.fail("No Chromium or Chrome was found. Install one, or set LOSSGAP_CHROMIUM.")
     said = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1800})
-        page.set_default_timeout(120_000)
-        page.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    context = browser.new_context(viewport={"width": 1440, "height": 1800})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
+    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
 
-        def open_(address):
-            page.goto(address)
-            return page
+    def open_(address):
+        page.goto(address)
+        return page
 
-        yield open_
-        browser.close()
+    yield open_
+    context.close()
     assert said == []
 
 
