@@ -191,3 +191,15 @@ def test_a_training_behind_a_live_server_is_the_same_as_without(server, run):
             [v.numpy().tobytes() for v in [*model.variables, *model.optimizer.variables]]
         )
     assert weights[0] == weights[1]
+
+
+def test_a_dead_server_is_known_at_once_whatever_mlflows_client_would_try(run, monkeypatch):
+    """With MLflow's own settings its client would try for minutes, and the end would wait."""
+    _, run_id = run
+    for name in ("MAX_RETRIES", "TIMEOUT", "BACKOFF_FACTOR"):
+        monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}")
+    with Proxy("http://127.0.0.1:1") as gone:
+        uri = gone.uri
+    _, said = train(uri, run_id)
+    assert "ConnectionRefusedError" in said[0]
+    assert "4 measurements" in said[-1]

@@ -2,10 +2,12 @@
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import mlflow
 from mlflow.tracking import fluent
@@ -13,6 +15,9 @@ from mlflow.tracking.context import registry
 
 AUTOLOGGING_TAG: Final = "mlflow.autologging"
 """Set by MLflow on runs that its autologging made, and by us on ours."""
+
+
+CONNECTION_SECONDS: Final = 5.0
 
 
 def tracking_uri() -> str:
@@ -62,3 +67,19 @@ def absolute(uri: str) -> str:
 def is_remote(uri: str) -> bool:
     """Tell whether an address is that of a server with a page."""
     return bool(re.match(r"https?://", uri))
+
+
+def check_reachable(uri: str) -> None:
+    """Fail at once where nothing listens: MLflow's client would try for minutes.
+
+    Raises:
+        OSError: There is no connection to the host and port of the address.
+    """
+    parts = urlsplit(uri)
+    host = parts.hostname
+    if not is_remote(uri) or host is None:
+        return
+    if getproxies().get(parts.scheme) and not proxy_bypass(host):
+        return  # who is to be reached is the proxy's business
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    socket.create_connection((host, port), timeout=CONNECTION_SECONDS).close()

@@ -193,8 +193,10 @@ class MLflowTracker:
         return tracker
 
     def _connected(self) -> "Session":
+        from lossgap.mlflow import runs
         from lossgap.mlflow.session import Session
 
+        runs.check_reachable(self._to.tracking_uri)
         if self._session is None:
             self._session = Session(self._to, unsure=self._resumed)
         return self._session

@@ -32,7 +32,7 @@ LAST_PATIENCE: Final = 15.0
 FIRST_PATIENCE: Final = 15.0
 """Seconds after which a tracker's first call hangs, and likewise its last: a store may be made."""
 
-FAILING_PATIENCE: Final = 1.0
+FAILING_PATIENCE: Final = 0.25
 """Seconds that the end of a training waits for a tracker that has failed."""
 
 WRITING_PATIENCE: Final = 5.0
@@ -66,6 +66,7 @@ class Outbox:
         self._n_put = 0
         self._n_kept = 0  # records before this one are on disk, or delivered
         self._sending_since: float | None = None
+        self._tried_at_the_end = False
         self._failing = self._closing = self._abandoned = False
         self._keeper = Keeper(tracker) if isinstance(tracker, ResumableTracker) else None
         self._can_keep = self._keeper is not None
@@ -153,7 +154,7 @@ class Outbox:
     def _patience(self, began: float) -> float:
         """Return the time until which the end of a training waits."""
         if self._failing:
-            return began + FAILING_PATIENCE
+            return began if self._tried_at_the_end else began + FAILING_PATIENCE
         last = began + LAST_PATIENCE
         if self._sending_since is None:
             return last
@@ -211,6 +212,7 @@ class Outbox:
         with self._changed:
             self._sending_since = None
             self._failing = True
+            self._tried_at_the_end = self._closing
             if not self._told:
                 self._told = True
                 self._troubles.append(
