@@ -32,7 +32,7 @@ LAST_PATIENCE: Final = 15.0
 FIRST_PATIENCE: Final = 15.0
 """Seconds after which a tracker's first call hangs, and likewise its last: a store may be made."""
 
-FAILING_PATIENCE: Final = 0.25
+FAILING_PATIENCE: Final = 1.0
 """Seconds that the end of a training waits for a tracker that has failed."""
 
 WRITING_PATIENCE: Final = 5.0
@@ -212,7 +212,7 @@ class Outbox:
         with self._changed:
             self._sending_since = None
             self._failing = True
-            self._tried_at_the_end = self._closing
+            self._tried_at_the_end = self._closing and self._keeper is not None
             if not self._told:
                 self._told = True
                 self._troubles.append(
