@@ -105,7 +105,7 @@ def _best(measurements: Sequence[Measurement]) -> dict[str, float]:
         keys.TRUE_VAL_LOSS: loss,
         keys.TRUE_LOSS: best.true_loss,
         keys.REGULARIZATION_GAP: best.regularization_gap,
-        "epoch": best.epoch,
+        keys.EPOCH: best.epoch,
     }
     return {keys.tracked_best(n): value for n, value in found.items() if value is not None}
 
