@@ -66,11 +66,6 @@ def fields(panel: str, unit: str) -> dict[str, str]:
     return {"x": rows.STEP if unit == "step" else rows.EPOCH, "run": "name"} | columns
 
 
-def history_keys(panel: str, unit: str) -> list[str]:
-    """Return the keys of the history that a preset draws."""
-    return [key for name, key in fields(panel, unit).items() if name != "run"]
-
-
 def substitute(spec: Spec, fields: Mapping[str, str], strings: Mapping[str, str]) -> Spec:
     """Fill the placeholders in, as W&B documents it.
 
