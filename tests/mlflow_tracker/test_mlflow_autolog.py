@@ -108,12 +108,15 @@ def test_the_logged_number_is_that_of_an_independent_computation(client):
 
 
 def test_without_a_tracking_uri_it_logs_to_mlflows_default(client, monkeypatch):
-    mlflow.set_tracking_uri(None)  # then it is mlflow.db in the working directory
+    # A database or a folder of files in the working directory, by MLflow's version.
+    mlflow.set_tracking_uri(None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_experiment("digits")
     ours()
     train()
-    (run,) = runs_of(client)
-    assert list(curve(client, run, "lossgap/true_loss")) == [0, 1]
+    default = mlflow.MlflowClient()
+    (run,) = runs_of(default)
+    assert list(curve(default, run, "lossgap/true_loss")) == [0, 1]
 
 
 SWITCHED_OFF = {
