@@ -16,6 +16,7 @@ PACKAGE = ROOT / "integrations" / "lossgap"
 # A room imports itself and rooms of a lower floor, so neighbours never import each other.
 FLOORS = {
     "errors": 0,
+    "exits": 0,
     "extras": 0.5,
     "core": 1,
     "charts": 2,

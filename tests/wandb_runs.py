@@ -14,7 +14,7 @@ import wandb
 import wandb_stub
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
-from lossgap.trackers import Delivery
+from lossgap.trackers import Delivery, journal
 from lossgap.wandb import WandbTracker, read_runs
 from lossgap.wandb.datastore import records
 
@@ -76,6 +76,10 @@ def train(measurements, run=None, *, unit="epoch", notes=False):
     return delivery.end(Summary(tuple(measurements)))
 
 
+def n_journals():
+    return len(journal.paths())
+
+
 def until(condition):
     """Wait until a condition holds; a test that never sees it fails."""
     last = time.monotonic() + PATIENCE
@@ -121,10 +125,10 @@ def ours(rows):
     return [row for row in found if row]
 
 
-def sync(place):
+def sync(*places):
     """Deliver what a run has on disk, with W&B's own program."""
     return subprocess.run(
-        [PROGRAM, "sync", "--include-online", "--include-synced", str(place)],
+        [PROGRAM, "sync", "--include-online", "--include-synced", *map(str, places)],
         env=os.environ | QUIET | {"WANDB_MODE": "online"},
         capture_output=True,
         text=True,

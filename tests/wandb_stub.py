@@ -28,6 +28,7 @@ class Stub:
         self.notes = {}
         self.files = {}
         self.complete = set()
+        self.runs = set()
         self.views = {}
         self.charts = {}
         self.projects = {"project"}
@@ -88,6 +89,12 @@ class Stub:
             "UpsertBucket": self.upsert_bucket,
             "CreateRunFiles": self.create_run_files,
             "Viewer": self.viewer,
+            "GetDefaultEntity": lambda _: {"viewer": {"id": "viewer-id", "entity": ENTITY}},
+            "RunResumeStatus": self.resume_status,
+            "Run": self.run,
+            "RunHistoryKeys": self.history_keys,
+            "RunParquetHistory": self.parquet_history,
+            "HistoryPage": self.history_page,
             "CreateCustomChart": self.create_custom_chart,
             "Views": self.views_of_project,
             "UpsertView2": self.upsert_view,
@@ -98,6 +105,7 @@ class Stub:
 
     def upsert_bucket(self, variables):
         run = variables.get("name") or "a-run"
+        self.runs.add(run)
         if variables.get("config"):
             self.configs[run] = json.loads(variables["config"])
         if variables.get("notes") is not None:
@@ -119,6 +127,77 @@ class Stub:
             },
         }
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+
+    def resume_status(self, variables):
+        run = variables["name"]
+        rows = self.history(run)
+        bucket = {
+            "id": f"id-{run}",
+            "name": run,
+            "displayName": run,
+            "summaryMetrics": json.dumps(self.summaries.get(run, {})),
+            "logLineCount": 0,
+            "historyLineCount": len(rows),
+            "eventsLineCount": 0,
+            "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
+            "eventsTail": "[]",
+            "config": json.dumps(self.configs.get(run, {})),
+            "tags": [],
+            "notes": self.notes.get(run),
+            "wandbConfig": json.dumps({"t": {}}),
+        }
+        entity = {"id": "entity-id", "name": ENTITY}
+        model = {"id": "project-id", "name": variables["project"], "entity": entity}
+        return {"model": model | {"bucket": bucket if run in self.runs else None}}
+
+    def run(self, variables):
+        run = variables["name"]
+        if run not in self.runs:
+            return {"project": {"run": None}}
+        found = {
+            "id": f"id-{run}",
+            "projectId": "7",
+            "tags": [],
+            "name": run,
+            "displayName": run,
+            "sweepName": None,
+            "state": "crashed",
+            "config": json.dumps(self.configs.get(run, {})),
+            "group": None,
+            "jobType": None,
+            "commit": None,
+            "readOnly": False,
+            "createdAt": "2026-01-01T00:00:00",
+            "heartbeatAt": "2026-01-01T00:00:00",
+            "description": "",
+            "notes": self.notes.get(run),
+            "systemMetrics": "{}",
+            "summaryMetrics": json.dumps(self.summaries.get(run, {})),
+            "historyLineCount": len(self.rows[run]),
+            "user": {"name": "someone", "username": "someone"},
+            "historyKeys": {"lastStep": self.last_step(run), "keys": {}},
+        }
+        return {"project": {"run": found}}
+
+    def last_step(self, run):
+        return max((row["_step"] for row in self.history(run)), default=-1)
+
+    def history_keys(self, variables):
+        last = self.last_step(variables["name"])
+        return {"project": {"run": {"historyKeys": {"lastStep": last, "keys": {}}}}}
+
+    def parquet_history(self, variables):
+        steps = [{"_step": row["_step"]} for row in self.history(variables["runName"])]
+        live = {"parquetUrls": [], "liveData": steps}
+        return {"project": {"run": {"parquetHistory": live}}}
+
+    def history_page(self, variables):
+        rows = [
+            json.dumps(row)
+            for row in self.history(variables["run"])
+            if variables["minStep"] <= row["_step"] < variables["maxStep"]
+        ]
+        return {"project": {"run": {"history": rows}}}
 
     def create_run_files(self, variables):
         run = variables.get("run") or variables.get("runName")

@@ -7,6 +7,8 @@ imports neither Keras nor a backend nor a tracker.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import lossgap.exits as _exits  # noqa: F401 - first of all: what it does at the end comes last
+
 if TYPE_CHECKING:
     from lossgap import mlflow as mlflow
     from lossgap import tensorboard as tensorboard

@@ -165,7 +165,7 @@ def test_a_training_that_ended_with_an_exception_is_ended_when_the_process_ends(
 @pytest.mark.parametrize("mood", ["hangs", "fails"])
 def test_a_process_ends_although_a_tracker_never_answers(mood, end, path):
     set_mood(path, mood)
-    program = training() + f"warnings.simplefilter('default')\n{end}"
+    program = "import warnings\nwarnings.simplefilter('default')\n" + training() + end
     process = run_python(program)
     assert process.returncode == 0
     assert process.stderr.count("3 measurements and the end of the training are not deliver") == 1

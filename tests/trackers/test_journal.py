@@ -75,16 +75,16 @@ def test_records_come_back_in_the_order_of_their_numbers():
     journal.write([(10, "c"), (2, "b")])
     journal.write([(1, "a"), (2, "b")])
     assert list(journal) == [(1, "a"), (2, "b"), (10, "c")]
-    journal.attempted({"run": 1}, delivered=2)
-    journal.attempted({"run": 2}, delivered=None)
-    assert list(journal) == [(1, "a"), (10, "c")]
+    journal.attempted({"run": 1}, n_delivered=3)
+    journal.attempted({"run": 2}, n_delivered=0)
+    assert list(journal) == [(10, "c")]
     assert journal.origin() == ("book", {"run": 2})
 
 
 def test_a_file_in_which_nothing_waits_goes_with_all_that_stands_beside_it():
     journal = Journal.create("book", {})
     journal.write([(1, "a")])
-    journal.attempted({}, delivered=1)
+    journal.attempted({}, n_delivered=2)
     journal.close()
     assert list(journals.folder().iterdir()) == []
 

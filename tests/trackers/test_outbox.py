@@ -22,6 +22,7 @@ from tracking import (
 from lossgap import MetricValues
 from lossgap.trackers import journal as journals
 from lossgap.trackers import outbox as outboxes
+from lossgap.trackers.backlog import Item
 from lossgap.trackers.journal import Journal
 from lossgap.trackers.keeper import Keeper
 from lossgap.trackers.leftovers import send_all
@@ -199,7 +200,6 @@ def test_a_slow_trackers_queue_is_kept_too(path):
 
 
 def test_a_flickering_tracker_gets_everything_in_order_and_once(path, monkeypatch):
-    monkeypatch.setattr(outboxes, "PATIENCE", 0.0)  # keeping races with sending
     monkeypatch.setattr(outboxes, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(outboxes, "MOST_RETRY_SECONDS", 0.0)
 
@@ -240,7 +240,7 @@ def test_a_tracker_that_cannot_resume_loses_what_it_refuses_and_goes_on(mood, pa
     outbox = Outbox(PlainBook(path))
     outbox.put(log(0))
     wait_until(lambda: outbox._failing)
-    wait_until(lambda: not outbox._waiting)
+    wait_until(lambda: outbox._backlog.all_safe)
     set_mood(path, "works")
     outbox.put(log(1))
     outbox.put(END)
@@ -337,11 +337,13 @@ def test_numbers_that_are_not_finite_and_names_of_any_script_survive_the_disk(bo
     losses = [float("nan"), float("inf"), float("-inf"), 5e-324, 1.8e308, 0.1 + 0.2]
     keeper = Keeper(book)
     keeper.keep(
-        (
-            number,
-            log(number, true_loss=loss, metrics={name: MetricValues(1.0) for name in metrics}),
-        )
-        for number, loss in enumerate(losses)
+        [
+            Item(
+                number,
+                log(number, true_loss=loss, metrics={name: MetricValues(1.0) for name in metrics}),
+            )
+            for number, loss in enumerate(losses)
+        ]
     )
     keeper.close()
     assert [outcome.n_left for outcome in send_all()] == [0]

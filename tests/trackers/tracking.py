@@ -124,7 +124,7 @@ def wait_until(happened):
 
 def kept(outbox):
     """Tell how many records an outbox has on disk or delivered."""
-    return outbox._n_kept
+    return max(outbox._backlog.n_kept, outbox._backlog.n_safe)
 
 
 def n_journals():

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -13,9 +15,9 @@ from lossgap import LossgapWarning
 from lossgap.core import keys
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
-from lossgap.trackers import Delivery
-from lossgap.wandb import WandbTracker, faults
-from wandb_runs import PATIENCE, folder, ours, read, sync, train, until, wait_for_end
+from lossgap.trackers import Delivery, leftovers
+from lossgap.wandb import WandbTracker, faults, written
+from wandb_runs import PATIENCE, folder, n_journals, ours, read, sync, train, until, wait_for_end
 
 N = 12
 WHOLE = chart_samples.training(N, standard_error=0.004)
@@ -227,30 +229,108 @@ def run_program(then):
     )
 
 
+def killed(after):
+    """Kill a training after some of W&B's work, and return its run's folder and id."""
+    process = run_program(LOGGED_THEN)
+    place, run = process.stdout.readline().split()
+    assert process.stdout.readline() == "logged\n"
+    after(place, run)
+    process.kill()
+    process.communicate()
+    return place, run
+
+
+def resent():
+    """Send what was left, as ``lossgap sync`` does, and return what it says."""
+    (outcome,) = leftovers.send_all()
+    assert (outcome.n_left, outcome.trouble) == (0, None)
+    assert n_journals() == 0
+    return outcome
+
+
 def test_a_trainer_that_is_killed_loses_no_row_that_the_server_had(server):
-    process = run_program(LOGGED_THEN)
-    place, run = process.stdout.readline().split()
-    assert process.stdout.readline() == "logged\n"
-    assert server.wait_for(lambda: len(ours(server.history(run))) == N, PATIENCE)
-    process.kill()
-    process.communicate()
+    place, run = killed(
+        lambda _, run: server.wait_for(lambda: len(ours(server.history(run))) == N, PATIENCE)
+    )
     sync(place)  # of what W&B had written by then
+    resent()
     assert epochs(server.history(run)) == list(range(N))
 
 
-def test_an_offline_trainer_that_is_killed_loses_no_row_that_is_on_disk(server, monkeypatch):
+def resent_after_sync(place):
+    """Send what was left; what W&B wrote to disk has to be delivered first, by its own program."""
+    if read_or_nothing(place):
+        (outcome,) = leftovers.send_all()
+        assert f"wandb sync --include-online {place}. Then run this again" in outcome.trouble
+        assert outcome.n_left == N
+        assert sync(place).returncode == 0
+    resent()
+
+
+def test_a_trainer_that_is_killed_before_the_server_had_its_rows_loses_none(server):
+    """W&B has them in memory, the server has nothing."""
+    server.stream_fault = 500
+    place, run = killed(lambda *_: server.refused.wait(PATIENCE))
+    server.stream_fault = None
+    resent_after_sync(place)
+    everything_is_delivered(server, run_called(run))
+
+
+def test_what_is_on_disk_and_not_at_the_server_goes_first(server):
+    server.stream_fault = 500
+    place, run = killed(lambda place, _: until(lambda: len(read_or_nothing(place)) > N // 2))
+    server.stream_fault = None
+    resent_after_sync(place)
+    everything_is_delivered(server, run_called(run))
+
+
+def test_a_trainer_that_is_killed_when_the_server_had_half_loses_none(server):
+    def half_arrives(_, run):
+        assert server.wait_for(lambda: len(ours(server.history(run))) == N, PATIENCE)
+        for number in [n for n, row in server.rows[run].items() if row["lossgap/epoch"] >= N // 2]:
+            del server.rows[run][number]  # as if they had been on their way
+
+    place, run = killed(half_arrives)
+    resent_after_sync(place)
+    everything_is_delivered(server, run_called(run))
+    tracked_here = tracked(server.history(run))
+    for measurement, row in zip(WHOLE, tracked_here, strict=True):
+        assert measurement.tracked().items() <= row.items()
+
+
+@pytest.mark.parametrize("moment", ["at once", "when all is on disk"])
+def test_an_offline_trainer_that_is_killed_loses_no_row(server, monkeypatch, moment):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    process = run_program(LOGGED_THEN)
-    place, run = process.stdout.readline().split()
-    assert process.stdout.readline() == "logged\n"
-    # W&B writes its file from time to time. What comes after the last time dies with it.
-    until(lambda: len(read_or_nothing(place)) == N)
-    process.kill()
-    process.communicate()
-    assert [m.epoch for m in read(place)] == list(range(N))
-    assert sync(place).returncode == 0
-    assert server.wait_for(lambda: len(ours(server.history(run))) == N, PATIENCE)
-    assert epochs(server.history(run)) == list(range(N))
+    wait = {
+        "at once": lambda *_: None,
+        # W&B writes its file from time to time.
+        "when all is on disk": lambda place, _: until(lambda: len(read_or_nothing(place)) == N),
+    }
+    place, run = killed(wait[moment])
+    n_on_disk = len(read_or_nothing(place))
+    (line,) = resent().lines
+    _, _, command = line.partition("To upload: wandb sync ")
+    folders = command.split()
+    assert (place in folders) == written.is_begun(Path(place))
+    assert any(folder != place for folder in folders) == (n_on_disk < N)
+    assert sync(*folders).returncode == 0
+    everything_is_delivered(server, run_called(run))
+
+
+def test_what_cannot_be_sent_stays_until_it_can(server):
+    server.stream_fault = 500
+    place, run = killed(lambda *_: server.refused.wait(PATIENCE))
+    server.fault = 401
+    (outcome,) = leftovers.send_all()
+    assert outcome.n_left == N
+    assert "W&B" in outcome.trouble
+    server.fault = server.stream_fault = None
+    resent_after_sync(place)
+    everything_is_delivered(server, run_called(run))
+
+
+def run_called(name):
+    return SimpleNamespace(id=name)
 
 
 def read_or_nothing(place):
@@ -289,14 +369,42 @@ def test_a_training_goes_on_without_wandb_core(server):
     output, errors = process.communicate("now\n", timeout=PATIENCE)
     *told, last = output.splitlines()
     assert last == "the training went on", errors
-    ours_told = [line for line in told if line.startswith("lossgap: ")]
-    assert len(ours_told) == 1, told
-    assert "own process is gone" in ours_told[0]
-    assert f"wandb sync --include-online {place}" in ours_told[0]
-    # What came before is there once; what came after is in the callback's measurements alone.
+    first, rest = [line for line in told if line.startswith("lossgap: ")]
+    assert "own process is gone" in first
+    assert f"wandb sync --include-online {place}" in first
+    assert "62 measurements" in rest  # also those that W&B hadn't written yet
+    assert "lossgap sync" in rest
+    # What came before is there once; what came after waits on disk.
     assert epochs(server.history(run)) == list(range(N))
     sync(place)  # of what W&B had written by then
     assert epochs(server.history(run)) == list(range(N))
+    resent()
+    assert epochs(server.history(run)) == [*range(N), *range(50)]
+
+
+FINISHED_TOO_EARLY = """
+run.finish()
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for measurement in chart_samples.training(50):
+        delivery.measured(measurement)
+    delivery.end(None)
+for warning in caught:
+    print(str(warning.message).replace(chr(10), " "), flush=True)
+"""
+
+
+def test_a_run_that_was_finished_too_early_is_given_the_rest(server):
+    process = run_program(FINISHED_TOO_EARLY)
+    output, errors = process.communicate(timeout=PATIENCE)
+    (_, run), first, last = output.splitlines()[0].split(), *output.splitlines()[1:]
+    assert "finished before the training" in first, errors
+    assert "50 measurements" in last
+    assert "lossgap sync" in last
+    assert epochs(server.history(run)) == list(range(N))
+    resent()
+    assert epochs(server.history(run)) == [*range(N), *range(50)]
 
 
 def test_an_unreachable_server_at_the_start_ends_within_its_timeout(server):

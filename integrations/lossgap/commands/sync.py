@@ -60,6 +60,8 @@ def _shown(outcomes: "Iterable[Outcome]", *, as_json: bool) -> "list[Outcome]":
         shown.append(outcome)
         if not as_json:
             typer.echo(_line(outcome))
+            for line in outcome.lines:
+                typer.echo(f"  {line}")
     if as_json:
         records = [asdict(outcome) | {"path": str(outcome.path)} for outcome in shown]
         typer.echo(json.dumps(records, indent=2))

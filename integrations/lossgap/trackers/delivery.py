@@ -1,5 +1,6 @@
 """From the training to its trackers: each has an outbox of its own."""
 
+import copy
 import time
 import warnings
 from typing import Any
@@ -10,7 +11,7 @@ from lossgap.core.summary import Summary
 from lossgap.errors import LossgapWarning
 from lossgap.trackers import leftovers, registry
 from lossgap.trackers.outbox import Outbox
-from lossgap.trackers.protocol import ResumableTracker, SettlingTracker
+from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, SettlingTracker
 from lossgap.trackers.records import Finish, Log
 
 
@@ -38,7 +39,9 @@ class Delivery:
         """Start the trackers; one that can't start raises, and ends those before it."""
         self.end(None, failed=True)
         self._silent = training.silent
-        for tracker in self.trackers:
+        for given in self.trackers:
+            # Of its own: what an earlier training couldn't deliver may still be on its way.
+            tracker = copy.copy(given) if isinstance(given, ResumableTracker) else given
             try:
                 tracker.start(training)
             except BaseException:
@@ -49,7 +52,9 @@ class Delivery:
             if isinstance(tracker, SettlingTracker):
                 tracker.settle_with(outbox.settle)
             if isinstance(tracker, ResumableTracker):
-                leftovers.send_in_background(tracker.name)
+                # To open a run that was ended again is for the user to decide.
+                ended = isinstance(tracker, BufferingTracker)
+                leftovers.send_in_background(tracker.name, only_look=ended)
 
     def measured(self, measurement: Measurement) -> None:
         """Put the measurement into the outboxes."""

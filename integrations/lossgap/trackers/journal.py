@@ -150,11 +150,16 @@ class Journal:
         with self._together():
             self._database.executemany("INSERT OR REPLACE INTO records VALUES (?, ?)", items)
 
-    def attempted(self, destination: Mapping[str, Any], *, delivered: int | None) -> None:
-        """Say anew where the records go, and drop the one that was delivered."""
+    def attempted(self, destination: Mapping[str, Any], *, n_delivered: int) -> None:
+        """Say anew where the records go, and drop those that are there: below ``n_delivered``."""
         with self._together():
             self._set("destination", json.dumps(destination))
-            self._database.execute("DELETE FROM records WHERE number = ?", (delivered,))
+            self._database.execute("DELETE FROM records WHERE number < ?", (n_delivered,))
+
+    def forget(self) -> None:
+        """Drop all records."""
+        with self._together():
+            self._database.execute("DELETE FROM records")
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Iterate over the records with their numbers, in order."""

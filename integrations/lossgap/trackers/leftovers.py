@@ -5,13 +5,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
 from lossgap.errors import LossgapError, first_line
 from lossgap.trackers import journal, records, registry
-from lossgap.trackers.protocol import ResumableTracker
+from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, TroubleError
 
 Progress = Callable[[Path, int, int], None]
 
@@ -29,6 +30,7 @@ class Outcome:
         n_sent: Records that were sent.
         n_left: Records that wait on; ``None`` where the file can't be read.
         trouble: Why they do; ``None`` if all were sent.
+        lines: What the tracker has to say, such as how to go on.
     """
 
     path: Path
@@ -36,10 +38,14 @@ class Outcome:
     n_sent: int
     n_left: int | None
     trouble: str | None
+    lines: tuple[str, ...] = ()
 
 
 def waiting() -> Iterator[Outcome]:
-    """Yield what waits in the journals, and send nothing."""
+    """Yield what waits in the journals, and send nothing.
+
+    What a tracker that buffers has got in the meantime doesn't wait, and is forgotten.
+    """
     yield from _for_each(_look)
 
 
@@ -53,13 +59,19 @@ def send_all(*, only: str | None = None, progress: Progress | None = None) -> It
     yield from _for_each(lambda kept: _send(kept, only, progress))
 
 
-def send_in_background(tracker: str) -> None:
-    """Send what waits for ``tracker``, once in the life of a process; failures stay silent."""
+def send_in_background(tracker: str, *, only_look: bool = False) -> None:
+    """Send what waits for ``tracker``, once in the life of a process; failures stay silent.
+
+    Args:
+        tracker: Its name.
+        only_look: Whether to send nothing, and forget what it has got in the meantime.
+    """
     with _once:
         if tracker in _begun or not journal.paths():
             return
         _begun.add(tracker)
-    Thread(target=lambda: list(send_all(only=tracker)), name="lossgap-resend", daemon=True).start()
+    work = waiting if only_look else partial(send_all, only=tracker)
+    Thread(target=lambda: list(work()), name="lossgap-resend", daemon=True).start()
 
 
 def _for_each(work: Callable[[journal.Journal], Outcome | None]) -> Iterator[Outcome]:
@@ -94,31 +106,54 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _look(kept: journal.Journal) -> Outcome:
-    name, _ = kept.origin()
+def _look(kept: journal.Journal) -> Outcome | None:
+    name, destination = kept.origin()
+    with suppress(LossgapError):
+        tracker = _resume(name, destination)
+        if isinstance(tracker, BufferingTracker) and _has_all(tracker, kept):
+            kept.forget()
+            return None
     return Outcome(kept.path, name, 0, len(kept), None)
+
+
+def _has_all(tracker: BufferingTracker, kept: journal.Journal) -> bool:
+    found = (records.from_json(text) for _, text in kept)
+    return all(tracker.has(r.measurement) for r in found if isinstance(r, records.Log))
 
 
 def _send(kept: journal.Journal, only: str | None, progress: Progress | None) -> Outcome | None:
     name, destination = kept.origin()
     if only not in (None, name):
         return None
-    n_all, n_sent = len(kept), 0
+    n_all, n_sent, lines = len(kept), 0, []
     try:
         tracker = _resume(name, destination)
         for number, text in kept:
-            delivered = None
-            try:
-                records.from_json(text).send(tracker)
-                delivered = number
-            finally:  # a failed attempt, too, may have found out where the records go
-                kept.attempted(tracker.destination(), delivered=delivered)
+            lines += _sent(kept, tracker, number, text)
             n_sent += 1
             if progress is not None:
                 progress(kept.path, n_sent, n_all)
+        if isinstance(tracker, BufferingTracker):
+            lines += tracker.close()
+            kept.forget()
     except Exception as error:  # noqa: BLE001 - what can't be sent stays, and says why
-        return Outcome(kept.path, name, n_sent, n_all - n_sent, _reason(error))
-    return Outcome(kept.path, name, n_sent, 0, None)
+        n_left = len(kept)
+        return Outcome(kept.path, name, n_all - n_left, n_left, _reason(error))
+    return Outcome(kept.path, name, n_sent, 0, None, tuple(lines))
+
+
+def _sent(kept: journal.Journal, tracker: ResumableTracker, number: int, text: str) -> list[str]:
+    """Send a record, and forget it where the tracker has it for good."""
+    done = False
+    try:
+        lines = records.from_json(text).send(tracker)
+        done = True
+    except TroubleError as trouble:
+        lines, done = [str(trouble)], True
+    finally:  # a failed attempt, too, may have found out where the records go
+        forget = done and not isinstance(tracker, BufferingTracker)
+        kept.attempted(tracker.destination(), n_delivered=number + 1 if forget else 0)
+    return lines
 
 
 def _resume(name: str, destination: dict[str, Any]) -> ResumableTracker:

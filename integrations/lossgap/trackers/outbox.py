@@ -1,8 +1,8 @@
 """Between a training and one tracker: a queue, a thread that sends, and one that keeps.
 
 The training puts records in and goes on. One thread sends them in order. Where a tracker can
-resume, a second thread writes to disk what waits for longer than a moment, so that it outlives
-the process.
+resume, a second thread writes them to disk first, so that they outlive the process, however it
+ends, and takes them away again once the tracker has them for good.
 """
 
 import atexit
@@ -10,21 +10,31 @@ import os
 import time
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import suppress
+from functools import partial
 from threading import Condition, Thread
 from typing import Final
 
+from lossgap import exits
 from lossgap.errors import LossgapWarning
 from lossgap.trackers import wording
+from lossgap.trackers.backlog import Backlog, Item
 from lossgap.trackers.keeper import Keeper
-from lossgap.trackers.protocol import ResumableTracker, Tracker
+from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, Tracker, TroubleError
 from lossgap.trackers.records import Finish, Record
 
+MOST_WAITING: Final = 100_000
+"""Records that may wait at one time."""
+
+PUTTING_PATIENCE: Final = 0.005
+"""Seconds that the training waits, at most, until a measurement is on disk."""
+
+PUTTING_SHARE: Final = 0.005
+"""Share of the training's time that it waits so, at most; a slow disk isn't waited for."""
+
 PATIENCE: Final = 2.0
-"""Seconds that a record may wait for a tracker before it is written to disk."""
+"""Seconds after which a tracker's call hangs."""
 
 LAST_PATIENCE: Final = 15.0
 """Seconds that the end of a training waits for a tracker that works."""
@@ -40,38 +50,35 @@ WRITING_PATIENCE: Final = 5.0
 
 RETRY_SECONDS: Final = 1.0
 MOST_RETRY_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 2.0
+"""How often a tracker that buffers is asked what is safe."""
 
 _live: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    number: int
-    since: float
-    record: Record
 
 
 class Outbox:
     """Sends the records of one training to one tracker.
 
     Args:
-        tracker: Started. One that is a ``ResumableTracker`` gets a journal where needed; for
-            others a record that can't be sent is lost, with a warning.
+        tracker: Started. One that is a ``ResumableTracker`` gets a journal; for others a record
+            that can't be sent is lost, with a warning.
     """
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._changed = Condition()
-        self._waiting: deque[_Waiting] = deque()
-        self._n_put = 0
-        self._n_kept = 0  # records before this one are on disk, or delivered
+        self._backlog = Backlog()
+        self._began = time.monotonic()
+        self._waited = 0.0
         self._sending_since: float | None = None
         self._tried_at_the_end = False
         self._failing = self._closing = self._abandoned = False
         self._keeper = Keeper(tracker) if isinstance(tracker, ResumableTracker) else None
+        self._buffering = tracker if isinstance(tracker, BufferingTracker) else None
         self._can_keep = self._keeper is not None
-        self._keep_now = self._tidy = self._answered = False
-        self._told = self._told_of_disk = False
+        self._disk_error: Exception | None = None
+        self._tidy = self._answered = self._look = False
+        self._told = self._told_of_disk = self._told_of_overflow = False
         self._troubles: list[str] = []
         self._lines: list[str] = []
         self._run("send", self._send_all)
@@ -84,14 +91,39 @@ class Outbox:
         Thread(target=work, name=f"lossgap-{verb}-{self._tracker.name}", daemon=True).start()
 
     def put(self, record: Record) -> None:
-        """Take a record, and return at once."""
+        """Take a record.
+
+        Waits a moment, until it is on disk or with the tracker, so that not even the sudden end
+        of the process loses it: at most ``PUTTING_PATIENCE``, and not for a disk that is slow.
+        """
+        end = isinstance(record, Finish)
         with self._changed:
             if self._abandoned:
                 return
-            self._waiting.append(_Waiting(self._n_put, time.monotonic(), record))
-            self._n_put += 1
-            self._closing = self._closing or isinstance(record, Finish)
+            if not end and self._backlog.n_put - self._backlog.n_safe >= MOST_WAITING:
+                self._overflow()
+                return
+            number = self._backlog.put(record)
+            self._closing = self._closing or end
             self._changed.notify_all()
+            if not end:
+                self._wait_for(number)
+
+    def _wait_for(self, number: int) -> None:
+        now = time.monotonic()
+        if self._waited <= PUTTING_PATIENCE + PUTTING_SHARE * (now - self._began):
+            self._changed.wait_for(
+                lambda: self._backlog.secured(number) or not self._securing(), PUTTING_PATIENCE
+            )
+            self._waited += time.monotonic() - now
+
+    def _securing(self) -> bool:
+        return self._can_keep or (self._keeper is None and not self._failing)
+
+    def _overflow(self) -> None:
+        if not self._told_of_overflow:
+            self._told_of_overflow = True
+            self._troubles.append(wording.what_overflows(self._tracker.name, MOST_WAITING))
 
     def troubles(self) -> list[str]:
         """Return what the user has to know, each thing once."""
@@ -110,7 +142,9 @@ class Outbox:
         """
         began = time.monotonic()
         with self._changed:
-            while self._waiting and (left := self._patience(began) - time.monotonic()) > 0:
+            while not self._backlog.all_sent and (
+                (left := self._patience(began) - time.monotonic()) > 0
+            ):
                 self._changed.wait(left)
         self.keep_the_rest()
         return list(self._lines)
@@ -118,25 +152,24 @@ class Outbox:
     def keep_the_rest(self) -> None:
         """See that what waits is on disk, and nothing else, without waiting for the tracker."""
         with self._changed:
-            if self._waiting:
-                self._keep_now = True
+            if not self._backlog.all_secured:
                 self._can_keep = self._keeper is not None  # the disk gets a second chance
                 self._changed.notify_all()
                 self._changed.wait_for(
-                    lambda: self._all_kept() or not self._can_keep, WRITING_PATIENCE
+                    lambda: self._backlog.all_secured or not self._can_keep, WRITING_PATIENCE
                 )
-            if self._waiting:
+            self._look_again()
+            if not self._backlog.all_sent:
+                self._tell_of_disk()
                 self._troubles.append(self._what_waits())
-            elif self._keeper is not None and self._closing:
+            elif self._keeper is not None and self._closing and self._backlog.all_safe:
                 self._changed.wait_for(lambda: self._tidy, WRITING_PATIENCE)
 
     def settle(self, seconds: float) -> bool:
         """Wait until all that was put in so far is with the tracker, and say whether it is."""
         with self._changed:
-            last = self._n_put
-            return self._changed.wait_for(
-                lambda: not self._waiting or self._waiting[0].number >= last, seconds
-            )
+            last = self._backlog.n_put
+            return self._changed.wait_for(lambda: self._backlog.n_sent >= last, seconds)
 
     def closed(self) -> bool:
         """Tell whether the end of the training was put in."""
@@ -149,25 +182,31 @@ class Outbox:
         """
         self._changed = Condition()
         self._abandoned = self._closing = self._tidy = True
-        self._waiting.clear()
+        self._backlog.clear()
 
     def _patience(self, began: float) -> float:
         """Return the time until which the end of a training waits."""
         if self._failing:
             return began if self._tried_at_the_end else began + FAILING_PATIENCE
         last = began + LAST_PATIENCE
-        if self._sending_since is None:
+        item = self._backlog.next()
+        if self._sending_since is None or item is None:
             return last
-        long = not self._answered or isinstance(self._waiting[0].record, Finish)
+        long = not self._answered or isinstance(item.record, Finish)
         return min(last, self._sending_since + (FIRST_PATIENCE if long else PATIENCE))
 
-    def _all_kept(self) -> bool:
-        return not self._waiting or self._n_kept > self._waiting[-1].number
-
     def _what_waits(self) -> str:
-        n = sum(not isinstance(item.record, Finish) for item in self._waiting)
-        place = self._keeper.path if self._keeper is not None and self._all_kept() else None
-        return wording.what_waits(self._tracker.name, n, place)
+        place = self._keeper.path if self._keeper and self._backlog.all_secured else None
+        n = self._backlog.n_measurements()
+        again = self._buffering is None
+        return wording.what_waits(self._tracker.name, n, place, sent_again=again)
+
+    def _look_again(self) -> None:
+        """Ask a tracker that buffers what is safe by now, on the thread that keeps."""
+        if self._buffering is not None and not self._backlog.all_safe and not self._tidy:
+            self._look = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._look, WRITING_PATIENCE)
 
     # On the thread that sends.
 
@@ -176,36 +215,41 @@ class Outbox:
         while (item := self._next()) is not None:
             try:
                 lines = item.record.send(self._tracker)
+            except TroubleError as trouble:
+                self._sent(item, [], str(trouble))
             except BaseException as error:  # noqa: BLE001 - whatever a tracker does, all goes on
                 self._note(error)
                 if self._keeper is None:
-                    self._drop([])
+                    self._sent(item, [])
                 else:
-                    self._keeper.attempted(item.number, delivered=False)
+                    self._keeper.attempted(self._backlog.n_safe)
                     self._rest(delay)
                     delay = min(2 * delay, MOST_RETRY_SECONDS)
             else:
-                if self._keeper is not None:
-                    self._keeper.attempted(item.number, delivered=True)
                 delay = RETRY_SECONDS
                 self._failing = False
-                self._answered = True
-                self._drop(lines)
+                self._sent(item, lines)
 
-    def _next(self) -> _Waiting | None:
+    def _next(self) -> Item | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            if not self._waiting:
-                return None
-            self._sending_since = time.monotonic()
-            self._changed.notify_all()
-            return self._waiting[0]
+            self._changed.wait_for(lambda: self._backlog.next() or self._closing)
+            item = self._backlog.next()
+            if item is not None:
+                self._sending_since = time.monotonic()
+                self._changed.notify_all()
+            return item
 
-    def _drop(self, lines: list[str]) -> None:
+    def _sent(self, item: Item, lines: list[str], trouble: str = "") -> None:
+        if self._keeper is not None and self._buffering is None:
+            self._keeper.attempted(item.number + 1)
         with self._changed:
             self._sending_since = None
+            self._answered = True
             self._lines += lines
-            self._waiting.popleft()
+            self._troubles += [trouble] * bool(trouble)
+            self._backlog.sent()
+            if self._buffering is None:
+                self._backlog.safe(self._backlog.n_sent)
             self._changed.notify_all()
 
     def _note(self, error: BaseException) -> None:
@@ -218,6 +262,8 @@ class Outbox:
                 self._troubles.append(
                     wording.what_failed(self._tracker.name, error, kept=self._can_keep)
                 )
+            if not self._can_keep:
+                self._tell_of_disk()
             self._changed.notify_all()
 
     def _rest(self, seconds: float) -> None:
@@ -229,49 +275,68 @@ class Outbox:
     # On the thread that keeps.
 
     def _keep_all(self) -> None:
-        assert self._keeper is not None  # noqa: S101 - else there is no such thread
-        while (items := self._overdue()) is not None:
-            try:
-                self._keeper.keep((item.number, item.record) for item in items)
-            except Exception as error:  # noqa: BLE001 - of the disk, or of the tracker
-                self._keep_no_more(error)
-            else:
+        keeper = self._keeper
+        assert keeper is not None  # noqa: S101 - else there is no such thread
+        self._try(keeper.open)
+        while (items := self._unkept()) is not None:
+            if items and self._try(partial(keeper.keep, items)):
                 with self._changed:
-                    self._n_kept = items[-1].number + 1
+                    self._backlog.kept(items[-1].number + 1)
                     self._changed.notify_all()
-        self._keeper.close()
+            if self._buffering is not None:
+                self._ask(self._buffering, keeper)
+        keeper.close()
         with self._changed:
             self._tidy = True
+            self._look = False
             self._changed.notify_all()
 
-    def _overdue(self) -> list[_Waiting] | None:
-        """Wait until a record has waited too long; ``None`` when all are delivered."""
+    def _unkept(self) -> list[Item] | None:
+        """Wait for records that aren't on disk, or for the time to ask what is safe."""
         with self._changed:
-            while self._waiting or not self._closing:
-                left = self._seconds_to_keep()
-                if left is not None and left <= 0:
-                    return list(islice(self._waiting, self._n_kept_here(), None))
-                self._changed.wait(left)
+            while not (self._closing and self._backlog.all_safe):
+                items = self._backlog.unkept() if self._can_keep else []
+                if items or self._look:
+                    return items
+                pending = self._buffering and self._backlog.n_sent > self._backlog.n_safe
+                if not self._changed.wait(LOOK_SECONDS if pending else None) and pending:
+                    return []
             return None
 
-    def _n_kept_here(self) -> int:
-        """Return how many of those that wait are on disk."""
-        return max(self._n_kept - self._waiting[0].number, 0)
-
-    def _seconds_to_keep(self) -> float | None:
-        if not self._can_keep or self._all_kept():
-            return None
-        if self._failing or self._keep_now:
-            return 0.0
-        return self._waiting[self._n_kept_here()].since + PATIENCE - time.monotonic()
-
-    def _keep_no_more(self, error: Exception) -> None:
+    def _ask(self, tracker: BufferingTracker, keeper: Keeper) -> None:
+        """Forget what a tracker that buffers can't lose any more."""
         with self._changed:
-            self._can_keep = False
-            if not self._told_of_disk:
-                self._told_of_disk = True
-                self._troubles.append(wording.what_is_not_kept(self._tracker.name, error))
+            n_sent, ended = self._backlog.n_sent, self._closing and self._backlog.all_sent
+        n_safe = 0
+        with suppress(Exception):
+            n_safe = tracker.n_safe()
+            if ended and n_safe >= n_sent - 1:
+                n_safe = n_sent  # the end itself isn't a measurement
+            keeper.attempted(n_safe)
+        with self._changed:
+            self._backlog.safe(n_safe)
+            self._look = False
             self._changed.notify_all()
+
+    def _try(self, work: Callable[[], None]) -> bool:
+        """Do what needs the disk; whether it worked."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - of the disk, or of the tracker
+            with self._changed:
+                self._can_keep = False
+                self._disk_error = error
+                if self._failing:
+                    self._tell_of_disk()
+                self._changed.notify_all()
+            return False
+        return True
+
+    def _tell_of_disk(self) -> None:
+        """Tell that the disk fails, once, and only where something needs it."""
+        if self._disk_error is not None and not self._told_of_disk:
+            self._told_of_disk = True
+            self._troubles.append(wording.what_is_not_kept(self._tracker.name, self._disk_error))
 
 
 def _close_all() -> None:
@@ -288,6 +353,12 @@ def _close_all() -> None:
         outbox.keep_the_rest()
 
 
+def _look_at_all() -> None:
+    """When a tracker's own process has ended too, what it had in memory is on disk."""
+    for outbox in list(_live):
+        outbox.keep_the_rest()
+
+
 def _abandon_all() -> None:
     for outbox in list(_live):
         outbox.abandon()
@@ -295,5 +366,6 @@ def _abandon_all() -> None:
 
 
 atexit.register(_close_all)
+exits.at_the_very_end(_look_at_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)

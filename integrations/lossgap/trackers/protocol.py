@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from lossgap.core.measurement import Measurement
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
+from lossgap.errors import LossgapError
 
 
 @runtime_checkable
@@ -60,7 +61,8 @@ class ResumableTracker(Tracker, Protocol):
     """A tracker behind a network: what can't be delivered waits on disk.
 
     After a failure the same call is made again, so both must do no harm when their first
-    attempt had succeeded unseen.
+    attempt had succeeded unseen. Each training gets a copy (``copy.copy``), which is started: the
+    delivery of one may still go on when the next begins.
     """
 
     def destination(self) -> Mapping[str, Any]:
@@ -77,6 +79,40 @@ class ResumableTracker(Tracker, Protocol):
 
 
 @runtime_checkable
+class BufferingTracker(ResumableTracker, Protocol):
+    """A tracker that holds measurements in memory before it writes or sends them.
+
+    What it took can be lost with its process, so a copy stays on disk until it is safe.
+    """
+
+    def n_safe(self) -> int:
+        """Return how many of the measurements logged since :meth:`start` can't be lost any more.
+
+        Called on a thread of the outbox, now and then, also after :meth:`finish`.
+        """
+        ...
+
+    def has(self, measurement: Measurement) -> bool:
+        """Tell, after :meth:`resume`, whether a measurement is safe already, without a network."""
+        ...
+
+    def close(self) -> Sequence[str]:
+        """End what :meth:`resume` opened: all that was logged is safe then, or this raises.
+
+        Returns:
+            Lines for the user, such as how to upload it.
+        """
+        ...
+
+
+class TroubleError(LossgapError):
+    """Raised by a tracker that has a record, and something that the user has to know.
+
+    The record isn't sent again.
+    """
+
+
+@runtime_checkable
 class SettlingTracker(Tracker, Protocol):
     """A tracker whose run can end while the training goes on, by the user's own code.
 
@@ -86,7 +122,7 @@ class SettlingTracker(Tracker, Protocol):
     def settle_with(self, settle: Callable[[float], bool]) -> None:
         """Take the function that waits until the tracker has what was measured so far.
 
-        Called once per training, after :meth:`start`.
+        Called once per training, after :meth:`start`. The function may be called more than once.
 
         Args:
             settle: Called with the most seconds to wait; returns whether all arrived.

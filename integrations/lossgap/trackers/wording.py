@@ -19,16 +19,35 @@ def what_failed(tracker: str, error: BaseException, *, kept: bool) -> str:
     )
 
 
-def what_waits(tracker: str, n_measurements: int, place: Path | None) -> str:
-    """Tell what wasn't delivered when the training ended."""
+def what_waits(tracker: str, n_measurements: int, place: Path | None, *, sent_again: bool) -> str:
+    """Tell what wasn't delivered when the training ended.
+
+    Args:
+        tracker: Its name.
+        n_measurements: How many measurements.
+        place: The journal; ``None`` where they aren't on disk.
+        sent_again: Whether later trainings send them without being asked.
+    """
     what = f"{n_measurements} measurement{'s' * (n_measurements != 1)} and " * bool(n_measurements)
     intro = f"{tracker} is not answering: {what}the end of the training are not delivered yet."
     if place is None:
         return f"{intro} They are lost if this process ends before {tracker} takes them."
+    by_itself = (
+        "by this process, by the next training that logs there, or by the command"
+        if sent_again
+        else "by this process, or later by the command"
+    )
     return (
         f"{intro} Nothing is lost: they wait in {place}, and are sent when {tracker} answers "
-        "again, by this process, by the next training that logs there, or by the command: "
-        "lossgap sync"
+        f"again, {by_itself}: lossgap sync"
+    )
+
+
+def what_overflows(tracker: str, most: int) -> str:
+    """Tell that more waits than the outbox holds."""
+    return (
+        f"{most:,} measurements wait for {tracker}, and no more are taken until it answers. Those "
+        "that it doesn't get are in the callback's `measurements`."
     )
 
 

@@ -25,16 +25,23 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Yield the records of a run's file, in order.
+    """Yield the records of a run's file, in order; see :func:`records_after`."""
+    for record, _ in records_after(path, 0):
+        yield record
+
+
+def records_after(path: Path, place: int) -> Iterator[tuple[Any, int]]:
+    """Yield the records of a run's file from a place on, each with the place behind it.
 
     A file whose process was killed ends in the middle of a record: what is whole before it is
     yielded. Nothing is yielded from behind a damaged place.
 
     Args:
         path: The file, ``run-*.wandb``.
+        place: Behind a record, in bytes; 0 for the beginning.
 
     Yields:
-        ``wandb.proto.wandb_internal_pb2.Record`` objects.
+        ``wandb.proto.wandb_internal_pb2.Record`` objects, and where each ends.
 
     Raises:
         DataError: The file isn't one of W&B's, or is too large.
@@ -46,20 +53,20 @@ def records(path: Path) -> Iterator[Any]:
     if path.stat().st_size > LARGEST_FILE:
         raise DataError(f"{path}: larger than {LARGEST_FILE >> 30} GiB, which isn't read.")
     with path.open("rb") as file:
-        for payload in _payloads(file, path):
+        for payload, end in _payloads(file, path, place):
             try:
-                yield proto.Record.FromString(payload)
+                yield proto.Record.FromString(payload), end
             except decode:
                 return
 
 
-def _payloads(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Put the chunks of each record together."""
+def _payloads(file: IO[bytes], path: Path, place: int) -> Iterator[tuple[bytes, int]]:
+    """Put the chunks of each record together, and tell where it ends."""
     if not file.read(_HEADER_BYTES).startswith(_MAGIC):
         raise DataError(f"{path}: not a file of W&B's. Expected it to begin with {_MAGIC!r}.")
     parts: list[bytes] = []
     size = 0
-    for kind, data in _chunks(file):
+    for kind, data, end in _chunks(file, max(place, _HEADER_BYTES)):
         if kind in (_FULL, _FIRST):
             parts, size = [], 0
         elif not parts:
@@ -69,13 +76,13 @@ def _payloads(file: IO[bytes], path: Path) -> Iterator[bytes]:
         if size > LARGEST_RECORD:
             raise DataError(f"{path}: a record is larger than {LARGEST_RECORD >> 20} MiB.")
         if kind in (_FULL, _LAST):
-            yield b"".join(parts)
+            yield b"".join(parts), end
             parts = []
 
 
-def _chunks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and data of the chunks until the file ends, or is damaged."""
-    place = _HEADER_BYTES
+def _chunks(file: IO[bytes], place: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield kind, data and end of the chunks until the file ends, or is damaged."""
+    file.seek(place)
     while True:
         left = _BLOCK_BYTES - place % _BLOCK_BYTES
         if left < _CHUNK.size:  # too little for a chunk: zeros
@@ -90,4 +97,4 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         if len(data) < length or not known or zlib.crc32(bytes([kind]) + data) != checksum:
             return
         place += _CHUNK.size + length
-        yield kind, data
+        yield kind, data, place

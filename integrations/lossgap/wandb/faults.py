@@ -38,10 +38,15 @@ def failed(run: Any, error: Exception) -> LossgapError:
         )
     if isinstance(error, OSError) or "Mailbox" in type(error).__name__:
         return LossgapError(
-            f"W&B's own process is gone ({type(error).__name__}: {first_line(error)}), so nothing "
+            f"W&B's own process is gone ({reason(error)}), so nothing "
             f"more can be logged to this run.{_to_deliver(run)}"
         )
-    return LossgapError(f"{type(error).__name__}: {first_line(error)}{_to_deliver(run)}")
+    return LossgapError(f"{reason(error)}{_to_deliver(run)}")
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of W&B's says, in a line."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _to_deliver(run: Any) -> str:

@@ -1,13 +1,11 @@
 """Reads the measurements of W&B runs from their folders, for ``lossgap report``."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from lossgap.charts.frames import Run
 from lossgap.charts.readers import Reader
-from lossgap.core import keys
 from lossgap.core.measurement import Measurement
 from lossgap.errors import DataError
 from lossgap.wandb import datastore, rows
@@ -79,7 +77,7 @@ def _read(path: Path) -> Run:
     for record in datastore.records(path):
         kind = record.WhichOneof("record_type")
         if kind == "history":
-            values = _ours(record.history.item)
+            values = rows.ours(record.history.item)
             if rows.is_row(values):
                 found.rows.append(values)
             if len(found.rows) > MOST_ROWS:
@@ -102,29 +100,16 @@ def _measurement(path: Path, values: dict[str, Any], precision: str) -> Measurem
         ) from error
 
 
-def _ours(items: Any) -> dict[str, Any]:
-    """Return lossgap's keys among the items of a row; W&B puts names into ``nested_key``."""
-    named = ((item.key or ".".join(item.nested_key), item) for item in items)
-    return {n: _value(item) for n, item in named if n.startswith(keys.NAMESPACE)}
-
-
 def _configure(found: _Found, items: Any) -> None:
     for item in items:
         path = list(item.nested_key) or [item.key]
         if path[0] != CONFIG:
             continue
-        value = _value(item)
+        value = rows.value(item)
         if path == [CONFIG] and isinstance(value, dict):
             found.config = value
         elif path[1:] == [PRECISION]:
             found.config[PRECISION] = value
-
-
-def _value(item: Any) -> Any:
-    try:
-        return json.loads(item.value_json)
-    except (ValueError, RecursionError):
-        return None
 
 
 READER: Final = Reader("W&B run folders", accepts, read_runs)

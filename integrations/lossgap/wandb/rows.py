@@ -1,5 +1,6 @@
 """One measurement, one row of a run's history: there and back."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ TRUE_LOSS: Final = keys.tracked(keys.TRUE_LOSS)
 
 _N_SAMPLES: Final = keys.tracked(keys.N_SAMPLES)
 _N_TOTAL: Final = keys.tracked(keys.N_TOTAL)
+_TELLING: Final = (EPOCH, STEP, TRUE_LOSS, keys.tracked(keys.SECONDS))
 _ODD: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -45,6 +47,29 @@ def is_hidden(name: str) -> bool:
 def is_row(values: Mapping[str, Any]) -> bool:
     """Tell whether a row of a history holds a measurement."""
     return TRUE_LOSS in values
+
+
+def ours(items: Any) -> dict[str, Any]:
+    """Return lossgap's keys among the items of a row; W&B puts names into ``nested_key``."""
+    named = ((item.key or ".".join(item.nested_key), item) for item in items)
+    return {n: value(item) for n, item in named if n.startswith(keys.NAMESPACE)}
+
+
+def value(item: Any) -> Any:
+    """Return the value of an item; ``None`` where it is no JSON."""
+    try:
+        return json.loads(item.value_json)
+    except (ValueError, RecursionError):
+        return None
+
+
+def identity(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what tells the row of one measurement from those of all others.
+
+    The numbers of a row come back from the disk and from a server to the last bit; how long a
+    measurement took is hardly ever the same twice.
+    """
+    return tuple(repr(_number(values[n])) if n in values else "" for n in _TELLING)
 
 
 def measurement(values: Mapping[str, Any], *, precision: str = "float32") -> Measurement:

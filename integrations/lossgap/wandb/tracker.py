@@ -1,19 +1,21 @@
 """The tracker: one row per measurement, to the run that the user started."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final, Self
 
 from lossgap.core.measurement import Measurement
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
 from lossgap.errors import InvalidArgumentError, LossgapError
 from lossgap.extras import require
-from lossgap.wandb import faults, rows
+from lossgap.trackers.protocol import TroubleError
+from lossgap.wandb import faults, rows, written
 from lossgap.wandb.about import CONFIG, about
+from lossgap.wandb.resuming import Destination, Resumed
 
-_SETTLE_SECONDS = 15.0
-_NO_RUN = (
+_SETTLE_SECONDS: Final = 15.0
+_NO_RUN: Final = (
     "There is no active W&B run to log to. Call wandb.init(project=...) before fit, or pass a run: "
     "WandbTracker(run)."
 )
@@ -27,8 +29,9 @@ class WandbTracker:
     How the numbers were had is in ``run.config["lossgap"]``; the last ones are in the run's
     summary. The run is neither started nor ended here.
 
-    W&B writes rows to its own file before it sends them: what can't be delivered is on disk, and
-    ``wandb sync`` delivers it later.
+    W&B writes rows to its own file: what it can't deliver is on disk, and ``wandb sync`` delivers
+    it later. What it hasn't written yet, or doesn't take, lossgap keeps, and ``lossgap sync``
+    adds it to the run.
 
     Args:
         run: What ``wandb.init`` returned. Left out, it is the run that is active when a
@@ -57,8 +60,11 @@ class WandbTracker:
         self._run: Any = None
         self._training = Training({})
         self._defined: set[str] = set()
-        self._logged = 0
-        self._hook: Any = None
+        self._logged: list[tuple[str, ...]] = []
+        self._n_safe = 0
+        self._written: written.Written | None = None
+        self._to = Destination()
+        self._resumed: Resumed | None = None
 
     def start(self, training: Training) -> None:
         """Find the run. Nothing is sent yet, so that a broken W&B can't stop the training.
@@ -76,8 +82,12 @@ class WandbTracker:
             )
         self._run = run
         self._training = training
+        self._to = Destination.of(run, training.options, notes=self._notes)
         self._defined = set()
-        self._logged = 0
+        self._logged, self._n_safe = [], 0
+        file = written.file_of(run)
+        self._written = written.Written(file) if file is not None else None
+        self._resumed = None
 
     def settle_with(self, settle: Callable[[float], bool]) -> None:
         """Let ``run.finish()`` wait for what was measured before it."""
@@ -95,6 +105,10 @@ class WandbTracker:
         """
         del wall_time
         values = rows.row(measurement)
+        if self._resumed is not None:
+            if not self._resumed.lacks(values):
+                return
+            self._run = self._resumed.opened()
         try:
             if not self._logged:
                 config = {CONFIG: about(self._training.options, measurement)}
@@ -103,24 +117,29 @@ class WandbTracker:
             self._run.log(values)
         except Exception as error:
             raise faults.failed(self._run, error) from error
-        self._logged += 1
+        self._logged.append(rows.identity(values))
+        if self._resumed is not None:
+            self._resumed.added(values)
 
     def finish(self, summary: Summary | None, *, failed: bool) -> Sequence[str]:
         """Write the notes if asked for, and say where the rows are. The run goes on.
 
         Raises:
-            LossgapError: W&B's server doesn't take the rows; the text says how to deliver them.
+            LossgapError: W&B is gone.
+            TroubleError: Its server doesn't take the rows; the text says how to deliver them.
         """
         del failed
         with suppress(Exception):
             self._run._teardown_hooks.remove(self._hook)
         self._hook = None
+        if self._resumed is not None and self._resumed.run is None:
+            return []
         if self._notes and summary is not None:
             try:
                 self._run.notes = _with_verdict(self._run.notes, summary.verdict)
             except Exception as error:
                 raise faults.failed(self._run, error) from error
-        if not self._logged or getattr(self._run, "disabled", False):
+        if self._resumed is not None or not self._logged or getattr(self._run, "disabled", False):
             return []
         if getattr(self._run, "offline", False):
             return [
@@ -128,8 +147,51 @@ class WandbTracker:
             ]
         trouble = faults.upload_trouble(self._run)
         if trouble is not None:
-            raise LossgapError(trouble)
+            raise TroubleError(trouble)
         return [f"W&B: {self._count()} in {self._run.url}"]
+
+    def n_safe(self) -> int:
+        """Return how many measurements are in the run's file, where W&B's process can't lose them.
+
+        A run without a file, such as a disabled one, has nothing to lose.
+
+        Raises:
+            LossgapError: The file can't be understood.
+            OSError: It can't be read.
+        """
+        if self._written is None:
+            self._n_safe = len(self._logged)
+        else:
+            for found in self._written.more():
+                if found in self._logged[self._n_safe : self._n_safe + 1]:
+                    self._n_safe += 1
+        return self._n_safe
+
+    def destination(self) -> Mapping[str, Any]:
+        """Return the run, its folders and the settings: no secrets."""
+        to = self._resumed.to if self._resumed is not None else self._to
+        return to.to_dict()
+
+    @classmethod
+    def resume(cls, destination: Mapping[str, Any]) -> Self:
+        """Take up what an earlier training left. W&B's key is that of this process."""
+        to = Destination(**destination)
+        tracker = cls(notes=to.notes)
+        tracker._training = Training(to.options)
+        tracker._resumed = Resumed(to)
+        return tracker
+
+    def has(self, measurement: Measurement) -> bool:
+        """Tell whether the row of a measurement is in the folders of the run that was resumed."""
+        return self._resumed is not None and self._resumed.has(rows.row(measurement))
+
+    def close(self) -> Sequence[str]:
+        """End the run that was resumed.
+
+        Raises:
+            LossgapError: A row isn't there.
+        """
+        return self._resumed.close() if self._resumed is not None else []
 
     def _define(self, values: dict[str, float]) -> None:
         """Give new keys their step axis, by exact names: W&B stores patterns unexpanded."""
@@ -143,7 +205,8 @@ class WandbTracker:
                 self._defined.add(name)
 
     def _count(self) -> str:
-        return f"{self._logged} measurement{'s' * (self._logged != 1)}"
+        n = len(self._logged)
+        return f"{n} measurement{'s' * (n != 1)}"
 
 
 def _settle(settle: Callable[[float], bool]) -> None:
