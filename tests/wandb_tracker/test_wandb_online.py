@@ -197,11 +197,17 @@ def test_an_offline_run_is_delivered_by_sync(server):
 
 PROGRAM = """
 import os, signal, sys, time
+from dataclasses import replace
 sys.path[:0] = {path!r}
 import wandb
 import chart_samples
 from lossgap.core.observers import Training
 from lossgap.trackers import Delivery
+
+def later(n):
+    # None takes as long as one of the first training.
+    return [replace(m, seconds=m.seconds + 1.0) for m in chart_samples.training(n)]
+
 
 run = wandb.init(project="project", settings=wandb.Settings(x_file_stream_transmit_interval=1.0))
 print(os.path.dirname(run.dir), run.id, flush=True)
@@ -350,7 +356,7 @@ for process in os.popen("ps -wweo pid=,args=").read().splitlines():
 time.sleep(0.5)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    for measurement in chart_samples.training(50):
+    for measurement in later(50):
         delivery.measured(measurement)
         time.sleep(0.002)
     delivery.end(None)
@@ -387,7 +393,7 @@ run.finish()
 import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    for measurement in chart_samples.training(50):
+    for measurement in later(50):
         delivery.measured(measurement)
     delivery.end(None)
 for warning in caught:

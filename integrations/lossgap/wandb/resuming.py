@@ -193,8 +193,8 @@ class Resumed:
         # W&B numbers the lines of a run: what is on disk has to be sent before more is added.
         if any(written.last_step(Path(folder)) > last_step for folder in self.to.folders):
             raise LossgapError(
-                f"W&B's server hasn't all rows of this run that W&B wrote to disk. {self._upload()}. "
-                "Then run this again, for the rest: lossgap sync"
+                "W&B's server hasn't all rows of this run that W&B wrote to disk. "
+                f"{self._upload()}. Then run this again, for the rest: lossgap sync"
             )
         return {rows.identity(values) for values in there if rows.is_row(values)}
 
@@ -207,7 +207,7 @@ class Resumed:
         return None
 
     def _upload(self) -> str:
-        """Return the command that uploads, without folders to which W&B never wrote: it stops there."""
+        """Return the command that uploads; it stops at a folder to which W&B never wrote."""
         online = "" if self.to.offline else "--include-online "
         folders = [folder for folder in self.to.folders if written.is_begun(Path(folder))]
         return f"To upload: wandb sync {online}{' '.join(folders)}"
