@@ -11,6 +11,7 @@ def _known(monkeypatch):
     monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
     registry.register("book", "tracking:Book")
     registry.register("plain", "tracking:PlainBook")
+    registry.register("buffered", "tracking:BufferedBook")
     monkeypatch.setattr(leftovers, "_begun", set())
 
 

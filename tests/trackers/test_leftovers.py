@@ -11,6 +11,7 @@ from tracking import (
     END,
     HERE,
     Book,
+    BufferedBook,
     PlainBook,
     environment,
     epochs,
@@ -198,6 +199,41 @@ def test_a_plain_error_of_ours_is_told_as_it_is(path, monkeypatch):
     monkeypatch.setattr(Book, "resume", raise_ours)
     left_behind(path)
     assert next(send_all()).trouble == "This is how to mend it."
+
+
+# A tracker that buffers.
+
+
+def test_what_a_buffering_tracker_got_in_the_meantime_does_not_wait(path):
+    left_behind(path, 3, tracker="buffered")
+    for epoch in range(3):
+        PlainBook(path).log(log(epoch).measurement, 1e9)
+    assert list(waiting()) == []
+    assert n_journals() == 0
+
+
+def test_a_buffering_tracker_is_not_opened_again_in_the_background(path):
+    left_behind(path, 3, tracker="buffered")
+    before = set(threading.enumerate())
+    leftovers.send_in_background("buffered", only_look=True)
+    wait_until(lambda: not set(threading.enumerate()) - before)
+    assert next(waiting()).n_left == 4
+    assert epochs(path) == []
+
+
+def test_what_a_buffering_tracker_is_sent_is_forgotten_when_it_is_closed(path, monkeypatch):
+    left_behind(path, 3, tracker="buffered")
+    with monkeypatch.context() as patch:
+        patch.setattr(BufferedBook, "close", fail)
+        (outcome,) = send_all()
+    assert (outcome.n_sent, outcome.n_left) == (0, 4)
+    (outcome,) = send_all()
+    assert (outcome.n_sent, outcome.n_left, outcome.lines[-1]) == (4, 0, "Closed book.txt.")
+    assert n_journals() == 0
+
+
+def fail(tracker):
+    raise ConnectionError("not now")
 
 
 # A trainer that is killed.

@@ -2,12 +2,14 @@
 
 import sqlite3
 import threading
+import time
 
 import pytest
 from tracking import (
     END,
     ENOUGH,
     Book,
+    BufferedBook,
     PlainBook,
     epochs,
     filled,
@@ -27,6 +29,7 @@ from lossgap.trackers.journal import Journal
 from lossgap.trackers.keeper import Keeper
 from lossgap.trackers.leftovers import send_all
 from lossgap.trackers.outbox import Outbox
+from lossgap.trackers.protocol import TroubleError
 
 pytestmark = pytest.mark.usefixtures("_impatient")
 
@@ -269,6 +272,110 @@ def test_a_finish_that_returns_nothing_is_a_finish(path):
 
     assert filled(Terse(path), 1).close() == []
     assert epochs(path) == [0, "end"]
+
+
+# A tracker that buffers.
+
+
+def test_what_a_tracker_only_has_in_memory_stays_on_disk_until_it_is_safe(path, monkeypatch):
+    monkeypatch.setattr(outboxes, "LOOK_SECONDS", 0.01)
+    tracker = BufferedBook(path)
+    outbox = filled(tracker, 5)
+    assert outbox.close() == ["It is written in book.txt."]
+    assert outbox.troubles() == []
+    assert outbox._backlog.n_sent == 6
+    assert kept(outbox) == 6
+    assert n_journals() == 1
+    tracker.flush()
+    wait_until(lambda: n_journals() == 0)
+    assert epochs(path) == ["end", *range(5)]
+
+
+def test_a_tracker_that_buffers_is_asked_at_the_end(path):
+    """And not only now and then."""
+    tracker = BufferedBook(path)
+    outbox = Outbox(tracker)
+    for epoch in range(5):
+        outbox.put(log(epoch))
+    assert outbox.settle(ENOUGH)
+    tracker.flush()
+    outbox.put(END)
+    outbox.close()
+    assert n_journals() == 0
+
+
+def test_a_tracker_that_buffers_and_fails_tells_what_it_may_have_lost(path):
+    tracker = BufferedBook(path)
+    outbox = Outbox(tracker)
+    for epoch in range(3):
+        outbox.put(log(epoch))
+    assert outbox.settle(ENOUGH)
+    set_mood(path, "fails")
+    for epoch in range(3, 5):
+        outbox.put(log(epoch))
+    outbox.put(END)
+    outbox.close()
+    assert "5 measurements and the end of the training" in outbox.troubles()[-1]
+
+
+def test_trouble_that_a_tracker_raises_is_told_and_the_record_is_its_own(path):
+    class Troubled(Book):
+        def finish(self, summary, *, failed):
+            super().finish(summary, failed=failed)
+            raise TroubleError("It is written, but nobody reads it.")
+
+    outbox = filled(Troubled(path), 2)
+    outbox.close()
+    assert outbox.troubles() == ["It is written, but nobody reads it."]
+    assert epochs(path) == [0, 1, "end"]
+    assert n_journals() == 0
+
+
+# A training that goes on.
+
+
+def test_a_measurement_is_on_disk_when_the_training_goes_on(book, path, monkeypatch):
+    monkeypatch.setattr(outboxes, "PUTTING_PATIENCE", ENOUGH)
+    set_mood(path, "hangs")
+    outbox = Outbox(book)
+    for epoch in range(20):
+        outbox.put(log(epoch))
+        assert kept(outbox) == epoch + 1
+
+
+def test_a_training_waits_for_a_slow_disk_for_a_moment_only(book, path, monkeypatch):
+    real, let_go = Journal.write, threading.Event()
+    monkeypatch.setattr(
+        Journal, "write", lambda self, items: let_go.wait(ENOUGH) and real(self, items)
+    )
+    set_mood(path, "hangs")
+    outbox = Outbox(book)
+    longest = 0.0
+    for epoch in range(200):
+        waited = outbox._waited
+        outbox.put(log(epoch))
+        longest = max(longest, outbox._waited - waited)
+    # What it waited by its own account: a busy machine's pauses aren't waiting.
+    elapsed = time.monotonic() - outbox._began
+    allowed = outboxes.PUTTING_PATIENCE + outboxes.PUTTING_SHARE * elapsed
+    assert outbox._waited <= allowed + longest
+    assert kept(outbox) == 0
+    let_go.set()
+    set_mood(path, "works")
+    outbox.put(END)
+    outbox.close()
+
+
+def test_more_than_the_outbox_holds_is_refused_and_told_once(book, path, monkeypatch):
+    monkeypatch.setattr(outboxes, "MOST_WAITING", 5)
+    set_mood(path, "hangs")
+    outbox = filled(book, 9)
+    outbox.close()
+    full, rest = outbox.troubles()
+    assert "5 measurements wait for book, and no more are taken" in full
+    assert "5 measurements and the end of the training" in rest
+    set_mood(path, "works")
+    wait_until(lambda: epochs(path) == [*range(5), "end"])
 
 
 # A disk that doesn't.

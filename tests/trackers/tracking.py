@@ -73,6 +73,37 @@ class Book(PlainBook):
         return cls(destination["path"])
 
 
+class BufferedBook(Book):
+    """A book that writes what it was given when it is told to: ``flush``."""
+
+    name = "buffered"
+
+    def __init__(self, path=None):
+        super().__init__(path)
+        self.buffer = []
+        self.n_written = 0
+
+    def log(self, measurement, wall_time):
+        if mood_of(self.path) == "fails":
+            raise ConnectionError("nobody answers")
+        self.buffer.append((measurement, wall_time))
+
+    def flush(self):
+        for measurement, wall_time in self.buffer[self.n_written :]:
+            super().log(measurement, wall_time)
+            self.n_written += 1
+
+    def n_safe(self):
+        return self.n_written
+
+    def has(self, measurement):
+        return measurement.epoch in epochs(self.path)
+
+    def close(self):
+        self.flush()
+        return [f"Closed {self.path.name}."]
+
+
 def mood_of(path):
     with contextlib.suppress(OSError):
         return path.with_suffix(".mood").read_text()

@@ -79,7 +79,7 @@ def _for_each(work: Callable[[journal.Journal], Outcome | None]) -> Iterator[Out
     for path in journal.paths():
         try:
             with _opened(path) as kept:
-                outcome = None if kept.is_blank else work(kept)
+                outcome = work(kept) if len(kept) else None
         except Exception as error:  # noqa: BLE001 - a broken file must not stop the others
             outcome = Outcome(path, "", 0, None, _reason(error))
         if outcome is not None:

@@ -77,7 +77,8 @@ class Outbox:
         self._buffering = tracker if isinstance(tracker, BufferingTracker) else None
         self._can_keep = self._keeper is not None
         self._disk_error: Exception | None = None
-        self._tidy = self._answered = self._look = False
+        self._tidy = self._answered = False
+        self._n_asked = self._n_looked = 0
         self._told = self._told_of_disk = self._told_of_overflow = False
         self._troubles: list[str] = []
         self._lines: list[str] = []
@@ -204,9 +205,10 @@ class Outbox:
     def _look_again(self) -> None:
         """Ask a tracker that buffers what is safe by now, on the thread that keeps."""
         if self._buffering is not None and not self._backlog.all_safe and not self._tidy:
-            self._look = True
+            self._n_asked += 1
+            asked = self._n_asked
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._look, WRITING_PATIENCE)
+            self._changed.wait_for(lambda: self._n_looked >= asked or self._tidy, WRITING_PATIENCE)
 
     # On the thread that sends.
 
@@ -288,7 +290,6 @@ class Outbox:
         keeper.close()
         with self._changed:
             self._tidy = True
-            self._look = False
             self._changed.notify_all()
 
     def _unkept(self) -> list[Item] | None:
@@ -296,7 +297,7 @@ class Outbox:
         with self._changed:
             while not (self._closing and self._backlog.all_safe):
                 items = self._backlog.unkept() if self._can_keep else []
-                if items or self._look:
+                if items or self._n_looked < self._n_asked:
                     return items
                 pending = self._buffering and self._backlog.n_sent > self._backlog.n_safe
                 if not self._changed.wait(LOOK_SECONDS if pending else None) and pending:
@@ -307,6 +308,7 @@ class Outbox:
         """Forget what a tracker that buffers can't lose any more."""
         with self._changed:
             n_sent, ended = self._backlog.n_sent, self._closing and self._backlog.all_sent
+            asked = self._n_asked
         n_safe = 0
         with suppress(Exception):
             n_safe = tracker.n_safe()
@@ -315,7 +317,7 @@ class Outbox:
             keeper.attempted(n_safe)
         with self._changed:
             self._backlog.safe(n_safe)
-            self._look = False
+            self._n_looked = asked
             self._changed.notify_all()
 
     def _try(self, work: Callable[[], None]) -> bool:
