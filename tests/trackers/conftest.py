@@ -27,9 +27,9 @@ def _impatient(monkeypatch):
 
 
 @pytest.fixture
-def _patient(monkeypatch):
-    """Let a busy machine make its stores."""
-    for name in ("PATIENCE", "FIRST_PATIENCE", "LAST_PATIENCE"):
+def _patient(_impatient, monkeypatch):
+    """Let a busy machine make its stores, whatever the rest of a module's tests are."""
+    for name in ("PATIENCE", "FIRST_PATIENCE", "LAST_PATIENCE", "FAILING_PATIENCE"):
         monkeypatch.setattr(outbox, name, 5 * ENOUGH)
 
 

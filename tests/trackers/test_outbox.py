@@ -60,6 +60,7 @@ def on_a_thread(work):
 
 
 @pytest.mark.parametrize("kind", [PlainBook, Book])
+@pytest.mark.usefixtures("_patient")
 def test_records_arrive_in_order_and_once_and_nothing_is_left_on_disk(kind, path):
     outbox = filled(kind(path), 50)
     assert outbox.close() == ["It is written in book.txt."]
@@ -68,9 +69,8 @@ def test_records_arrive_in_order_and_once_and_nothing_is_left_on_disk(kind, path
     wait_until(lambda: n_journals() == 0)
 
 
-def test_the_end_waits_for_a_tracker_that_is_slow_but_works(path, monkeypatch):
-    monkeypatch.setattr(outboxes, "PATIENCE", ENOUGH)
-    monkeypatch.setattr(outboxes, "LAST_PATIENCE", ENOUGH)
+@pytest.mark.usefixtures("_patient")
+def test_the_end_waits_for_a_tracker_that_is_slow_but_works(path):
     tracker = Held(path)
     outbox = filled(tracker, 3)
     closed = threading.Event()
@@ -238,6 +238,7 @@ def test_the_first_failure_is_told_with_the_way_out_and_the_others_are_not(book,
 
 
 @pytest.mark.parametrize("mood", ["fails", "exits"])
+@pytest.mark.usefixtures("_patient")
 def test_a_tracker_that_cannot_resume_loses_what_it_refuses_and_goes_on(mood, path):
     set_mood(path, mood)
     outbox = Outbox(PlainBook(path))
@@ -265,6 +266,7 @@ def test_a_hanging_tracker_that_cannot_resume_is_not_waited_for(path):
     wait_until(lambda: epochs(path) == [0, 1, "end"])
 
 
+@pytest.mark.usefixtures("_patient")
 def test_a_finish_that_returns_nothing_is_a_finish(path):
     class Terse(Book):
         def finish(self, summary, *, failed):
@@ -277,6 +279,7 @@ def test_a_finish_that_returns_nothing_is_a_finish(path):
 # A tracker that buffers.
 
 
+@pytest.mark.usefixtures("_patient")
 def test_what_a_tracker_only_has_in_memory_stays_on_disk_until_it_is_safe(path, monkeypatch):
     monkeypatch.setattr(outboxes, "LOOK_SECONDS", 0.01)
     tracker = BufferedBook(path)
@@ -291,6 +294,7 @@ def test_what_a_tracker_only_has_in_memory_stays_on_disk_until_it_is_safe(path, 
     assert epochs(path) == ["end", *range(5)]
 
 
+@pytest.mark.usefixtures("_patient")
 def test_a_tracker_that_buffers_is_asked_at_the_end(path):
     """And not only now and then."""
     tracker = BufferedBook(path)
@@ -318,6 +322,7 @@ def test_a_tracker_that_buffers_and_fails_tells_what_it_may_have_lost(path):
     assert "5 measurements and the end of the training" in outbox.troubles()[-1]
 
 
+@pytest.mark.usefixtures("_patient")
 def test_trouble_that_a_tracker_raises_is_told_and_the_record_is_its_own(path):
     class Troubled(Book):
         def finish(self, summary, *, failed):
