@@ -175,6 +175,23 @@ def test_sending_twice_changes_nothing(client):
     assert histories(client, run.info.run_id)["lossgap/true_loss"] == [(1, 5_000, 0.5)]
 
 
+def test_a_run_that_was_made_before_its_process_was_killed_is_found_again(client):
+    """Before the run's id was on disk."""
+    tracker = quick()
+    tracker.start(Training(SETTINGS))
+    on_disk = json.loads(json.dumps(tracker.destination()))
+    assert on_disk["run_id"] is None
+    tracker.log(measured(0), 5.0)
+    again = MLflowTracker.resume(on_disk)
+    again.log(measured(0), 5.0)
+    again.log(measured(1), 6.0)
+    (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert histories(client, run.info.run_id)["lossgap/true_loss"] == [
+        (0, 5_000, 1.0),
+        (1, 6_000, 0.5),
+    ]
+
+
 def test_how_it_was_measured_is_told_in_tags_that_never_collide(client):
     with mlflow.start_run() as run:
         train(quick(), [measured(0)])

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ from mlflow.tracking.context import registry
 AUTOLOGGING_TAG: Final = "mlflow.autologging"
 """Set by MLflow on runs that its autologging made, and by us on ours."""
 
+TRAINING_TAG: Final = "lossgap.training"
+"""By this a run of our own is found again, where a process ended before it knew the run's id."""
 
 CONNECTION_SECONDS: Final = 5.0
 
@@ -45,7 +48,8 @@ def active_experiment_id() -> str | None:
 
 def own_tags(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the tags that MLflow gives to a new run (user, source), with ours."""
-    tags = registry.resolve_tags({AUTOLOGGING_TAG: "lossgap", **extra})
+    ours = {AUTOLOGGING_TAG: "lossgap", TRAINING_TAG: uuid.uuid4().hex}
+    tags = registry.resolve_tags({**ours, **extra})
     return {str(name): str(value) for name, value in tags.items()}
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import mlflow
-from mlflow.entities import Metric, RunStatus, RunTag
+from mlflow.entities import Metric, Run, RunStatus, RunTag
 
 from lossgap.core import keys
 from lossgap.core.measurement import Measurement
 from lossgap.core.summary import Summary
-from lossgap.mlflow import artifacts, links, tags, view
+from lossgap.mlflow import artifacts, links, runs, tags, view
 from lossgap.mlflow.names import named, own_step
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Session:
 
     def __init__(self, to: "Destination", *, unsure: bool = False) -> None:
         self._to = to
-        self._unsure = unsure
+        self._again = self._unsure = unsure
         self._client = mlflow.MlflowClient(tracking_uri=to.tracking_uri)
         self._tagged: dict[str, str] = {}
 
@@ -65,13 +65,22 @@ class Session:
     def run_id(self) -> str:
         """The id of the run, which is made if there is none."""
         if self._to.run_id is None:
-            run = self._client.create_run(
-                self._experiment_id(),
-                start_time=round(self._to.start_time * 1000),
-                tags=self._to.tags,
+            experiment = self._experiment_id()
+            run = self._made_before(experiment)
+            self._again = True  # an answer may be lost
+            run = run or self._client.create_run(
+                experiment, start_time=round(self._to.start_time * 1000), tags=self._to.tags
             )
             self._to.run_id = str(run.info.run_id)
         return self._to.run_id
+
+    def _made_before(self, experiment: str) -> Run | None:
+        """Return the run that an earlier attempt made for this training, if there is one."""
+        token = self._to.tags.get(runs.TRAINING_TAG)
+        if not self._again or token is None:
+            return None
+        found = self._client.search_runs([experiment], f"tags.`{runs.TRAINING_TAG}` = '{token}'")
+        return found[0] if found else None
 
     def describe(self, summary: Summary, *, note: bool) -> None:
         """Write the verdict as a tag, and as the run's description where it has none."""

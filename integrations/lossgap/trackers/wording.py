@@ -29,7 +29,8 @@ def what_waits(tracker: str, n_measurements: int, place: Path | None, *, sent_ag
         sent_again: Whether later trainings send them without being asked.
     """
     what = f"{n_measurements} measurement{'s' * (n_measurements != 1)} and " * bool(n_measurements)
-    intro = f"{tracker} is not answering: {what}the end of the training are not delivered yet."
+    are = "are" if n_measurements else "is"
+    intro = f"{tracker} is not answering: {what}the end of the training {are} not delivered yet."
     if place is None:
         return f"{intro} They are lost if this process ends before {tracker} takes them."
     by_itself = (
