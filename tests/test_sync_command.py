@@ -109,7 +109,14 @@ def test_a_list_sends_nothing(tmp_path):
 
 def test_scripts_get_json(tmp_path):
     place = left_behind(tmp_path / "page.txt")
-    record = {"path": str(place), "tracker": "page", "n_sent": 0, "n_left": 4, "trouble": None}
+    record = {
+        "path": str(place),
+        "tracker": "page",
+        "n_sent": 0,
+        "n_left": 4,
+        "trouble": None,
+        "lines": [],
+    }
     code, output = sync("--list", "--json")
     assert (code, json.loads(output)) == (1, [record])
     code, output = sync("--json")

@@ -261,7 +261,7 @@ def test_a_hanging_tracker_that_cannot_resume_is_not_waited_for(path):
     on_a_thread(outbox.close)
     (trouble,) = outbox.troubles()
     assert "2 measurements and the end of the training" in trouble
-    assert "They are lost if this process ends" in trouble
+    assert "It is lost if this process ends" in trouble
     set_mood(path, "works")
     wait_until(lambda: epochs(path) == [0, 1, "end"])
 
@@ -391,7 +391,7 @@ def assert_it_is_told_and_the_tracker_gets_everything(outbox, path, reason):
     troubles = outbox.troubles()
     assert [reason in trouble for trouble in troubles].count(True) == 1
     assert any("LOSSGAP_OUTBOX" in trouble for trouble in troubles)
-    assert any("They are lost if this process ends" in trouble for trouble in troubles)
+    assert any("It is lost if this process ends" in trouble for trouble in troubles)
     set_mood(path, "works")
     wait_until(lambda: epochs(path) == [0, 1, 2, "end"])
 

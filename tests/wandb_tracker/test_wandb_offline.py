@@ -15,9 +15,8 @@ from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
 from lossgap.errors import InvalidArgumentError
 from lossgap.trackers import Delivery
-from lossgap.trackers.records import Log
 from lossgap.wandb import WandbTracker, read_runs, rows
-from wandb_runs import folder, history, inspect, ours, read, train, wait_for_end
+from wandb_runs import folder, history, inspect, ours, read, train, until, wait_for_end
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -201,13 +200,20 @@ def test_a_row_that_comes_after_the_end_is_a_warning_with_the_way_out():
     first, *others = chart_samples.training(4)
     delivery.measured(first)
     run.finish()
-    for measurement in others[:-1]:
-        delivery._outboxes[0].put(Log(measurement, 0.0))
-    delivery._outboxes[0].settle(60)
-    with pytest.warns(LossgapWarning, match=r"finished before the training.*after fit") as warned:
-        delivery.measured(others[-1])
-    assert delivery.end(None)
-    assert len([w for w in warned if issubclass(w.category, LossgapWarning)]) == 1
+
+    def go_on():
+        for measurement in others:
+            delivery.measured(measurement)
+        until(lambda: delivery._outboxes[0]._failing)
+        assert delivery.end(None) == []
+
+    with pytest.warns(LossgapWarning) as warned:
+        go_on()
+    refused, kept = [str(w.message) for w in warned if issubclass(w.category, LossgapWarning)]
+    assert "finished before the training" in refused
+    assert "after fit" in refused
+    assert "3 measurements and the end" in kept
+    assert kept.endswith("by this process, or later by the command: lossgap sync")
     wait_for_end(folder(run))
     assert len(read(folder(run))) == 1
 

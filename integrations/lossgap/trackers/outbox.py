@@ -167,10 +167,14 @@ class Outbox:
                 self._changed.wait_for(lambda: self._tidy, WRITING_PATIENCE)
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all that was put in so far is with the tracker, and say whether it is."""
+        """Wait until all that was put in so far is with the tracker, and say whether it is.
+
+        A tracker that fails isn't waited for.
+        """
         with self._changed:
             last = self._backlog.n_put
-            return self._changed.wait_for(lambda: self._backlog.n_sent >= last, seconds)
+            self._changed.wait_for(lambda: self._failing or self._backlog.n_sent >= last, seconds)
+            return self._backlog.n_sent >= last
 
     def closed(self) -> bool:
         """Tell whether the end of the training was put in."""

@@ -30,17 +30,19 @@ def what_waits(tracker: str, n_measurements: int, place: Path | None, *, sent_ag
     """
     what = f"{n_measurements} measurement{'s' * (n_measurements != 1)} and " * bool(n_measurements)
     are = "are" if n_measurements else "is"
-    intro = f"{tracker} is not answering: {what}the end of the training {are} not delivered yet."
+    intro = (
+        f"{tracker} did not take everything: {what}the end of the training {are} not delivered yet."
+    )
     if place is None:
-        return f"{intro} They are lost if this process ends before {tracker} takes them."
+        return f"{intro} It is lost if this process ends before {tracker} takes it."
     by_itself = (
         "by this process, by the next training that logs there, or by the command"
         if sent_again
         else "by this process, or later by the command"
     )
     return (
-        f"{intro} Nothing is lost: they wait in {place}, and are sent when {tracker} answers "
-        f"again, {by_itself}: lossgap sync"
+        f"{intro} Nothing is lost: it waits in {place}, and is sent when {tracker} takes it, "
+        f"{by_itself}: lossgap sync"
     )
 
 
