@@ -18,8 +18,8 @@ def _known(monkeypatch):
 @pytest.fixture
 def _impatient(monkeypatch):
     """Keep soon, try again soon, and wait long for a tracker that works."""
-    monkeypatch.setattr(outbox, "PATIENCE", 0.5)
-    monkeypatch.setattr(outbox, "FIRST_PATIENCE", 0.5)
+    monkeypatch.setattr(outbox, "PATIENCE", 2.0)
+    monkeypatch.setattr(outbox, "FIRST_PATIENCE", 2.0)
     monkeypatch.setattr(outbox, "FAILING_PATIENCE", 0.05)
     monkeypatch.setattr(outbox, "LAST_PATIENCE", ENOUGH)
     monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.01)
