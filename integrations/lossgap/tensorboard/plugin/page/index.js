@@ -35,13 +35,11 @@ function trouble(error) {
 async function draw() {
   byId("shown").hidden = !state.runs.length;
   width = window.innerWidth;
-  try {
-    await Promise.all([panels.show(), details.show()]);
-    failed = false;
-  } catch (error) {
-    failed = !error.isMissing;
-    trouble(error);
-  }
+  // Told when both are through: what one has to say, the other may clear on its way.
+  const results = await Promise.allSettled([panels.show(), details.show()]);
+  const errors = results.filter((result) => result.status === "rejected").map((result) => result.reason);
+  failed = errors.some((error) => !error.isMissing);
+  errors.forEach(trouble);
 }
 
 function keep() {
