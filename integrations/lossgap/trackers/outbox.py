@@ -5,20 +5,14 @@ resume, a second thread writes them to disk first, so that they outlive the proc
 ends, and takes them away again once the tracker has them for good.
 """
 
-import atexit
-import os
 import time
-import warnings
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Condition, Thread
 from typing import Final
 
-from lossgap import exits
-from lossgap.errors import LossgapWarning
-from lossgap.trackers import wording
+from lossgap.trackers import lifetime, wording
 from lossgap.trackers.backlog import Backlog, Item
 from lossgap.trackers.keeper import Keeper
 from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, Tracker, TroubleError
@@ -53,8 +47,6 @@ MOST_RETRY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 2.0
 """How often a tracker that buffers is asked what is safe."""
 
-_live: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
-
 
 class Outbox:
     """Sends the records of one training to one tracker.
@@ -79,13 +71,13 @@ class Outbox:
         self._disk_error: Exception | None = None
         self._tidy = self._answered = False
         self._n_asked = self._n_looked = 0
-        self._told = self._told_of_disk = self._told_of_overflow = False
+        self._told: set[str] = set()
         self._troubles: list[str] = []
         self._lines: list[str] = []
         self._run("send", self._send_all)
         if self._keeper is not None:
             self._run("keep", self._keep_all)
-        _live.add(self)
+        lifetime.watch(self)
 
     def _run(self, verb: str, work: Callable[[], None]) -> None:
         # Daemons: a server that never answers must not keep the process from ending.
@@ -102,7 +94,9 @@ class Outbox:
             if self._abandoned:
                 return
             if not end and self._backlog.n_put - self._backlog.n_safe >= MOST_WAITING:
-                self._overflow()
+                self._tell(
+                    wording.what_overflows(self._tracker.name, MOST_WAITING), once="overflow"
+                )
                 return
             number = self._backlog.put(record)
             self._closing = self._closing or end
@@ -120,11 +114,6 @@ class Outbox:
 
     def _securing(self) -> bool:
         return self._can_keep or (self._keeper is None and not self._failing)
-
-    def _overflow(self) -> None:
-        if not self._told_of_overflow:
-            self._told_of_overflow = True
-            self._troubles.append(wording.what_overflows(self._tracker.name, MOST_WAITING))
 
     def troubles(self) -> list[str]:
         """Return what the user has to know, each thing once."""
@@ -162,7 +151,7 @@ class Outbox:
             self._look_again()
             if not self._backlog.all_sent:
                 self._tell_of_disk()
-                self._troubles.append(self._what_waits())
+                self._tell(self._what_waits())
             elif self._keeper is not None and self._closing and self._backlog.all_safe:
                 self._changed.wait_for(lambda: self._tidy, WRITING_PATIENCE)
 
@@ -252,7 +241,8 @@ class Outbox:
             self._sending_since = None
             self._answered = True
             self._lines += lines
-            self._troubles += [trouble] * bool(trouble)
+            if trouble:
+                self._tell(trouble)
             self._backlog.sent()
             if self._buffering is None:
                 self._backlog.safe(self._backlog.n_sent)
@@ -263,11 +253,8 @@ class Outbox:
             self._sending_since = None
             self._failing = True
             self._tried_at_the_end = self._closing and self._keeper is not None
-            if not self._told:
-                self._told = True
-                self._troubles.append(
-                    wording.what_failed(self._tracker.name, error, kept=self._can_keep)
-                )
+            failure = wording.what_failed(self._tracker.name, error, kept=self._can_keep)
+            self._tell(failure, once="failure")
             if not self._can_keep:
                 self._tell_of_disk()
             self._changed.notify_all()
@@ -339,39 +326,13 @@ class Outbox:
         return True
 
     def _tell_of_disk(self) -> None:
-        """Tell that the disk fails, once, and only where something needs it."""
-        if self._disk_error is not None and not self._told_of_disk:
-            self._told_of_disk = True
-            self._troubles.append(wording.what_is_not_kept(self._tracker.name, self._disk_error))
+        """Tell that the disk fails, where something needs it."""
+        if self._disk_error is not None:
+            text = wording.what_is_not_kept(self._tracker.name, self._disk_error)
+            self._tell(text, once="disk")
 
-
-def _close_all() -> None:
-    """At the end of the process: a training whose end was never told has failed."""
-    outboxes = list(_live)
-    never_ended = [outbox for outbox in outboxes if not outbox.closed()]
-    for outbox in never_ended:  # first all, so that they work side by side
-        outbox.put(Finish(None, failed=True))
-    for outbox in never_ended:
-        outbox.close()
-        for trouble in outbox.troubles():
-            warnings.warn(f"lossgap: {trouble}", LossgapWarning, stacklevel=1)
-    for outbox in outboxes:
-        outbox.keep_the_rest()
-
-
-def _look_at_all() -> None:
-    """When a tracker's own process has ended too, what it had in memory is on disk."""
-    for outbox in list(_live):
-        outbox.keep_the_rest()
-
-
-def _abandon_all() -> None:
-    for outbox in list(_live):
-        outbox.abandon()
-    _live.clear()
-
-
-atexit.register(_close_all)
-exits.at_the_very_end(_look_at_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+    def _tell(self, text: str, *, once: str = "") -> None:
+        """Leave a text for the user; of those of one topic the first alone."""
+        if once not in self._told:
+            self._troubles.append(text)
+        self._told |= {once} - {""}
