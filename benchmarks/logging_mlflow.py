@@ -4,8 +4,8 @@ Two ``mlflow server`` on loopback; one is killed. Three figures:
 
 1. What the thread that trains pays for a measurement: from handing it over to going on.
 2. What one synchronous ``log_batch`` of the same numbers would cost it.
-3. The same training without a tracker, with a live and with a killed server, in turns: ratios of the
-   medians, beside the spread of the trainings without a tracker.
+3. The same training without a tracker, with a live and with a killed server, in turns: ratios of
+   the medians, beside the spread of the trainings without a tracker.
 """
 
 import argparse
