@@ -38,6 +38,7 @@ GUESTS = {
     "mlflow": {"mlflow"},
     "wandb": {"wandb"},
     "tensorboard": {"tensorboard"},
+    "google": {"tensorboard"},  # protobuf, which TensorBoard brings
     "werkzeug": {"tensorboard"},
     "rich": {"commands", "cli"},
     "typer": {"commands", "cli"},

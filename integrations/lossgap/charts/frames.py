@@ -23,6 +23,9 @@ Z95: Final = 1.959963984540054
 """Half-width of a 95 % interval of a normal distribution, in standard deviations."""
 
 
+LARGEST: Final = 1e300
+"""Beyond it the sums and differences that make up a picture would be infinite."""
+
 FEW: Final = 40
 """Up to this many measurements of a run, every one is marked on its line."""
 
@@ -148,8 +151,8 @@ def positions(run: Run, axis: str) -> list[int]:
 
 
 def finite(value: float | None) -> float | None:
-    """Return ``value``, or ``None`` where it can't be drawn."""
-    return value if value is not None and math.isfinite(value) else None
+    """Return ``value``, or ``None`` where it can't be drawn: NaN, infinite, or huge."""
+    return value if value is not None and abs(value) <= LARGEST else None
 
 
 def numbers(measurement: Measurement) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from lossgap.charts.frames import Run
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement
+from lossgap.core.measurement import LARGEST_COUNT, Measurement
 from lossgap.errors import DataError
 
 _T = TypeVar("_T")
@@ -198,14 +198,21 @@ def _number(value: object, where: str) -> float:
         return value
     if isinstance(value, str) and value in _ODD:
         return _ODD[value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise DataError(f"expected a number under {where!r}, got {_kind(value)}.")
-    return value
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise DataError(f"a number of {len(str(value))} digits under {where!r}.") from error
 
 
 def _integer(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DataError(f"expected a whole number from 0 under {where!r}, got {_kind(value)}.")
+    known = isinstance(value, int) and not isinstance(value, bool)
+    if not known or not 0 <= value <= LARGEST_COUNT:
+        raise DataError(
+            f"expected a whole number from 0 to {LARGEST_COUNT} under {where!r}, got "
+            f"{_kind(value)}."
+        )
     return value
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement
+from lossgap.core.measurement import LARGEST_COUNT, Measurement
 
 EPOCH: Final = keys.tracked(keys.EPOCH)
 STEP: Final = keys.tracked(keys.STEP)
@@ -68,4 +68,8 @@ def _number(value: Any) -> float:
 
 
 def _count(value: float | None) -> int | None:
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    if not 0 <= value <= LARGEST_COUNT:
+        raise ValueError(f"expected an epoch or step from 0 to {LARGEST_COUNT}, got {value}")
+    return int(value)

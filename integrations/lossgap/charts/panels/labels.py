@@ -43,7 +43,8 @@ def with_label_places(data: Frame, columns: Sequence[str], scale: base.ScaleName
     moved = moved_apart({name: (high - value) / unit for name, value in ends.items()})
     places = {name: high - height * unit for name, height in moved.items()}
     if scale == "log":
-        places = {name: 10**place for name, place in places.items()}
+        # A label may stand a little outside of the panel, where there may be no number any more.
+        places = {name: 10 ** min(max(place, -300), 300) for name, place in places.items()}
     rows[-1] = rows[-1] | {f"label_{name}": place for name, place in places.items()}
     return rows
 
