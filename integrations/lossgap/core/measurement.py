@@ -192,5 +192,5 @@ class Measurement:
 
 
 def _count(value: float | None) -> int:
-    """Return a number of samples; 0, which says that it is unknown, where there can't be so many."""
+    """Return a number of samples; 0, which says that it is unknown, where it can't be one."""
     return int(value) if value is not None and 0 <= value <= LARGEST_COUNT else 0
