@@ -15,6 +15,7 @@ PACKAGE = ROOT / "integrations" / "lossgap"
 
 # A room imports itself and rooms of a lower floor, so neighbours never import each other.
 FLOORS = {
+    "redaction": -1,
     "errors": 0,
     "extras": 0.5,
     "core": 1,

@@ -4,7 +4,6 @@ A row is wide: one measurement with all its numbers, so that a tooltip can show 
 them. A number that is absent, NaN or infinite is ``None`` in a row, and a gap in a line.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -26,6 +26,7 @@ from lossgap.errors import (
     LossgapWarning,
     first_line,
 )
+from lossgap.redaction import shown
 
 # By name: trackers stand on a higher floor, and are there only with their extras.
 _TRACKERS = "lossgap.trackers"
@@ -311,7 +312,7 @@ class TrueLoss(keras.callbacks.Callback):
     def _warn(self, topic: str, text: str) -> None:
         if topic not in self._warned and not self.silent:
             self._warned.add(topic)
-            warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=3)
+            warnings.warn(shown(f"lossgap: {text}"), LossgapWarning, stacklevel=3)
 
 
 def _observer(trackers: Any) -> Observer | None:
