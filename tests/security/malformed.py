@@ -45,7 +45,7 @@ class Figures:
 
 def choosing(target, seed, number):
     """Return what decides about one input."""
-    return random.Random(f"{seed} {target.name} {number}")  # noqa: S311 - no secret
+    return random.Random(f"{seed} {target.name} {number}")
 
 
 def attack(target, n, *, seed=0, numbers=None):
