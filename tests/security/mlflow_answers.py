@@ -172,3 +172,23 @@ class MLflowStores:
         return readers.read(str(place.parent))
 
     use = staticmethod(draw)
+
+
+def store(folder):
+    """Let MLflow make a store with one run of lossgap's, and return the content of its file."""
+    import mlflow
+
+    from lossgap.core.observers import Training
+    from lossgap.mlflow import MLflowTracker
+
+    path = folder / "mlflow.db"
+    uri = f"sqlite:///{path}"
+    client = mlflow.MlflowClient(uri)
+    experiment = client.create_experiment("odd", artifact_location=str(folder / "artifacts"))
+    run = client.create_run(experiment)
+    tracker = MLflowTracker(run.info.run_id, tracking_uri=uri, panels=False, view=False)
+    tracker.start(Training({}))
+    for index, measurement in enumerate(chart_samples.training(3)):
+        tracker.log(measurement, 1e9 + index)
+    tracker.finish(None, failed=False)
+    return path.read_bytes()
