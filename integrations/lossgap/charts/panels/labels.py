@@ -39,7 +39,7 @@ def with_label_places(data: Frame, columns: Sequence[str], scale: base.ScaleName
     if scale == "log":
         low, high = log10(low), log10(high)
         ends = {name: log10(value) for name, value in ends.items()}
-    unit = ((high - low) or 1.0) / base.HEIGHT
+    unit = (high - low) / base.HEIGHT or 1.0 / base.HEIGHT  # 0 for the smallest numbers, too
     moved = moved_apart({name: (high - value) / unit for name, value in ends.items()})
     places = {name: high - height * unit for name, height in moved.items()}
     if scale == "log":
