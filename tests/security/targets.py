@@ -279,6 +279,7 @@ def wandb_file(folder):
     """Let W&B write the file of an offline run, and return its content."""
     import wandb
 
+    import wandb_runs
     from lossgap.wandb import rows
 
     run = wandb.init(project="fuzz", mode="offline", dir=str(folder))
@@ -286,5 +287,7 @@ def wandb_file(folder):
     for measurement in chart_samples.training(3, standard_error=0.01):
         run.log(rows.row(measurement))
     run.finish()
-    (path,) = folder.rglob("run-*.wandb")
+    (place,) = folder.rglob("offline-run-*")
+    wandb_runs.wait_for_end(place)
+    (path,) = place.glob("run-*.wandb")
     return path.read_bytes()

@@ -45,7 +45,7 @@ def to_png(
     # A resolution scales the picture, too, relative to 72 dots per inch.
     size = {"scale": scale} if dpi is None else {"ppi": dpi}
     picture: bytes = require("vl_convert", extra="charts").vegalite_to_png(
-        json.dumps(themed), vl_version=VEGA_LITE, **size
+        _json(themed), vl_version=VEGA_LITE, **size
     )
     return picture
 
@@ -61,7 +61,7 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
         MissingDependencyError: vl-convert-python isn't installed.
     """
     picture: str = require("vl_convert", extra="charts").vegalite_to_svg(
-        json.dumps(with_theme(spec, theme)), vl_version=VEGA_LITE
+        _json(with_theme(spec, theme)), vl_version=VEGA_LITE
     )
     return picture
 
@@ -69,9 +69,18 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
 def to_vega(spec: Spec) -> dict[str, Any]:
     """Compile ``spec`` to Vega."""
     compiled: dict[str, Any] = require("vl_convert", extra="charts").vegalite_to_vega(
-        json.dumps(spec), vl_version=VEGA_LITE
+        _json(spec), vl_version=VEGA_LITE
     )
     return compiled
+
+
+def storable(text: str) -> str:
+    """Return ``text`` with "?" for lone surrogates, which neither a file nor a parser takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _json(spec: Spec) -> str:
+    return storable(json.dumps(spec, ensure_ascii=False))
 
 
 def with_theme(spec: Spec, theme: Theme | None) -> Spec:

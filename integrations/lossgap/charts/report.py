@@ -79,7 +79,8 @@ def to_html(
         "library": render.script(),
         "script": render.for_script_element(_asset("report.js")),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
+    return render.storable(page)
 
 
 def _asset(name: str) -> str:
