@@ -100,7 +100,10 @@ def test_names_are_literals_in_the_expressions_of_a_chart(name):
     assert base.text(name).isascii()
 
 
-@pytest.mark.parametrize("name", ["<img src=x onerror=a>'\"\\", "]; a//", SURROGATE, *NAMES[:6]])
+@pytest.mark.parametrize(
+    "name",
+    ["<img src=x onerror=a>'\"\\", "]; a//", SURROGATE, "\\\0\x1f", "x" * 10_000, *NAMES[:3]],
+)
 def test_panels_are_drawn_whatever_the_names(name):
     runs = [Run(name, (measurement(name),)), Run("b", (measurement(name),))]
     for spec in (lossgap.charts.loss_comparison(runs), lossgap.charts.penalty_by_layer(runs[:1])):

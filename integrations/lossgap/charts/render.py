@@ -1,6 +1,7 @@
 """From a specification to a picture or a page, offline."""
 
 import json
+import re
 from typing import Any, Final, Literal
 
 from lossgap.charts import palette
@@ -14,6 +15,10 @@ VEGA_LITE: Final = "5.20"
 """Version of Vega-Lite that compiles the specifications here and in the page."""
 
 PIXELS_PER_INCH: Final = 72
+
+# As JSON writes them, but for line breaks and tabs; a backslash may itself be written so.
+_CONTROL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00[01][0-9a-f]|[bf])|[\x7f\ufffe\uffff]")
+
 LARGEST_SCALE: Final = 10.0
 
 
@@ -80,7 +85,13 @@ def storable(text: str) -> str:
 
 
 def _json(spec: Spec) -> str:
-    return storable(json.dumps(spec, ensure_ascii=False))
+    r"""Write ``spec`` for vl-convert, whose process ends at once at a ``\0`` in a text.
+
+    No control character is allowed in SVG, so all of them are drawn as the sign for one that
+    can't be.
+    """
+    text = storable(json.dumps(spec, ensure_ascii=False))
+    return _CONTROL.sub("\\1\N{REPLACEMENT CHARACTER}", text)
 
 
 def with_theme(spec: Spec, theme: Theme | None) -> Spec:
