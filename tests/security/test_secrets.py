@@ -105,9 +105,7 @@ def _no_retries(monkeypatch):
 DEAD = f"http://ada:{WORD}@127.0.0.1:1"
 
 
-@pytest.mark.parametrize(
-    "place", [DEAD, f"{DEAD}?runs=1", f"what://ada:{WORD}@x", f"/no/token={WORD}.jsonl"]
-)
+@pytest.mark.parametrize("place", [DEAD, f"{DEAD}?runs=1", f"what://ada:{WORD}@x"])
 def test_the_errors_of_a_report_hide_it(place, monkeypatch, capsys):
     with pytest.raises(DataError) as caught:
         readers.read(place)

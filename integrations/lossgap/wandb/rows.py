@@ -33,7 +33,24 @@ def row(measurement: Measurement) -> dict[str, float]:
     }
     found[_N_SAMPLES] = measurement.n_samples or None
     found[_N_TOTAL] = measurement.n_total or None
-    return {name: value for name, value in found.items() if value is not None}
+    return _keyed({name: value for name, value in found.items() if value is not None})
+
+
+def _keyed(values: Mapping[str, float]) -> dict[str, float]:
+    """Return values under keys that W&B takes as they are.
+
+    ``*`` stands for any ending there, and lone surrogates are in no file. Two names that would
+    then be one get a number.
+    """
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        candidate = plain = name.encode("utf-8", "replace").decode().replace("*", "_")
+        number = 1
+        while candidate in found:
+            number += 1
+            candidate = f"{plain}_{number}"
+        found[candidate] = value
+    return found
 
 
 def is_hidden(name: str) -> bool:
