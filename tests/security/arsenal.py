@@ -12,7 +12,7 @@ FULL = {
     "the tab, on TensorBoard's loader": 500,
     "records of a journal": 8_000,
     "SQLite journals": 3_000,
-    "SQLite stores of MLflow": 1_000,
+    "SQLite stores of MLflow": 300,
     "answers of an MLflow server": 300,
 }
 """Inputs for each reader: more than 50,000 in all, fewer where one takes most of a second."""

@@ -5,6 +5,7 @@ a test holds.
 """
 
 import json
+import shutil
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -151,8 +152,9 @@ class MLflowStores:
     name = "SQLite stores of MLflow"
 
     def __init__(self, folder, data):
-        self._place = folder / "mlflow.db"
+        self._folder = folder
         self._data = data
+        self._n_made = 0
 
     def make(self, choose, cut):
         if cut is not None:
@@ -165,11 +167,16 @@ class MLflowStores:
                 page = at - at % 4096
                 if any(data[page : page + 4096]):
                     data[at] = choose.randrange(256)
-        self._place.write_bytes(data)
-        return self._place
+        # Each in a place of its own: MLflow keeps a connection for each, and SQLite its pages.
+        shutil.rmtree(self._folder / f"{self._n_made}", ignore_errors=True)
+        self._n_made += 1
+        place = self._folder / f"{self._n_made}"
+        place.mkdir()
+        (place / "mlflow.db").write_bytes(data)
+        return place
 
     def read(self, place):
-        return readers.read(str(place.parent))
+        return readers.read(str(place))
 
     use = staticmethod(draw)
 

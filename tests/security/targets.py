@@ -115,7 +115,8 @@ class EventFiles:
 
     name = "TensorBoard log directories"
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, framing=True):
+        self._framing = framing
         self.place = folder / "logs"
         event_logs.write(self.place, chart_samples.training(3, standard_error=0.01))
         self._files = {run: next((self.place / run).iterdir()) for run in event_logs.SUB_RUNS}
@@ -126,7 +127,9 @@ class EventFiles:
         for run, file in self._files.items():
             file.write_bytes(self._whole[run])
         run = choose.choice(("gap", "gap", "gap", "gap", "train", "validation"))
-        if cut is not None:
+        if not self._framing:
+            data = b"".join(map(framed, self._damaged(self._payloads[run], choose)))
+        elif cut is not None:
             data = cut_at(self._whole["gap"], cut)
             run = "gap"
         elif choose.randrange(5) == 0:
