@@ -15,6 +15,7 @@ PACKAGE = ROOT / "integrations" / "lossgap"
 
 # A room imports itself and rooms of a lower floor, so neighbours never import each other.
 FLOORS = {
+    "redaction": -1,
     "errors": 0,
     "exits": 0,
     "extras": 0.5,
@@ -39,6 +40,7 @@ GUESTS = {
     "mlflow": {"mlflow"},
     "wandb": {"wandb"},
     "tensorboard": {"tensorboard"},
+    "google": {"tensorboard"},  # protobuf, which TensorBoard brings
     "werkzeug": {"tensorboard"},
     "rich": {"commands", "cli"},
     "typer": {"commands", "cli"},

@@ -9,6 +9,7 @@ import sys
 from typing import NoReturn
 
 from lossgap.errors import LossgapError
+from lossgap.redaction import shown
 
 _PACKAGES = ("rich", "typer")
 
@@ -37,5 +38,5 @@ def main() -> None:
 
 
 def _fail(message: str, *, code: int) -> NoReturn:
-    sys.stderr.write(f"lossgap: {' '.join(message.split())}\n")
+    sys.stderr.write(f"lossgap: {shown(' '.join(message.split()))}\n")
     raise SystemExit(code)

@@ -5,7 +5,7 @@ caller would expect, so that both ``except LossgapError`` and ``except ValueErro
 work.
 """
 
-import re
+from lossgap.redaction import shown
 
 
 class LossgapError(Exception):
@@ -37,7 +37,9 @@ class LossgapWarning(UserWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without terminal colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-    lines = [line for line in text.splitlines() if line.strip()]
+    """Return what may be shown of the first line of an error's text.
+
+    Errors of clients hold addresses, and these hold passwords; see :func:`~.redaction.shown`.
+    """
+    lines = [line for line in shown(str(error)).splitlines() if line.strip()]
     return lines[0].strip() if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -96,7 +97,9 @@ def changed(**fields):
         (changed(true_loss="low"), "expected a number under 'true_loss', got text"),
         (changed(true_loss=None), "expected a number under 'true_loss', got null"),
         (changed(true_loss=True), "got truth value"),
-        (changed(epoch=1.5), "whole number from 0 under 'epoch', got the number 1.5"),
+        (changed(epoch=1.5), "from 0 to 9007199254740991 under 'epoch', got the number 1.5"),
+        (changed(step=2**53), "under 'step', got the number 9007199254740992"),
+        (changed(true_loss=10**400), "a number of 401 digits under 'true_loss'"),
         (changed(epoch=-1), "whole number from 0"),
         (changed(loss=1), "unknown field 'loss'"),
         (changed(parts=[1]), "expected object under 'parts', got list"),
@@ -128,6 +131,17 @@ def test_limits_hold(tmp_path, monkeypatch):
     monkeypatch.setattr(jsonl, "LONGEST_LINE", 100)
     with pytest.raises(DataError, match="line 1: longer than 100 characters"):
         read_measurements(path)
+
+
+def test_what_is_too_large_or_no_file_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "x.jsonl"
+    path.write_text("no JSON")
+    monkeypatch.setattr(jsonl, "LARGEST_FILE", 6)
+    with pytest.raises(DataError, match=r"larger than 0 MiB\. Split"):
+        read_measurements(path)
+    os.mkfifo(tmp_path / "pipe.jsonl")  # which nobody writes to
+    with pytest.raises(DataError, match="not a regular file"):
+        read_measurements(tmp_path / "pipe.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_a_record_that_is_too_large_is_refused(tmp_path, monkeypatch):
 
 
 def test_too_many_measurements_and_runs_are_refused(place, monkeypatch):
-    monkeypatch.setattr(reader, "MOST_ROWS", 10)
-    with pytest.raises(DataError, match="more than 10 measurements"):
+    monkeypatch.setattr(reader, "MOST_VALUES", 100)
+    with pytest.raises(DataError, match="more than 100 numbers"):
         read_runs(str(place))
     monkeypatch.setattr(reader, "MOST_RUNS", 1)
     shutil.copytree(place, place.with_name("offline-run-copy"))

@@ -4,7 +4,6 @@ A row is wide: one measurement with all its numbers, so that a tooltip can show 
 them. A number that is absent, NaN or infinite is ``None`` in a row, and a gap in a line.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,12 @@ Row = dict[str, Any]
 Z95: Final = 1.959963984540054
 """Half-width of a 95 % interval of a normal distribution, in standard deviations."""
 
+
+LONGEST_NAME: Final = 200
+"""Characters of the name of a run or a layer that is drawn."""
+
+LARGEST: Final = 1e300
+"""Beyond it the sums and differences that make up a picture would be infinite."""
 
 FEW: Final = 40
 """Up to this many measurements of a run, every one is marked on its line."""
@@ -106,8 +111,16 @@ def as_runs(source: Sequence[Run] | Run | Sequence[Measurement]) -> tuple[Run, .
         )
     return tuple(
         Run(name, run.measurements)
-        for name, run in zip(_unlike([run.name for run in runs]), runs, strict=True)
+        for name, run in zip(_unlike([_brief(run.name) for run in runs]), runs, strict=True)
     )
+
+
+def _brief(name: str) -> str:
+    """Return a name without its middle where it is so long that drawing it takes minutes."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = LONGEST_NAME // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def _unlike(names: Sequence[str]) -> list[str]:
@@ -148,8 +161,8 @@ def positions(run: Run, axis: str) -> list[int]:
 
 
 def finite(value: float | None) -> float | None:
-    """Return ``value``, or ``None`` where it can't be drawn."""
-    return value if value is not None and math.isfinite(value) else None
+    """Return ``value``, or ``None`` where it can't be drawn: NaN, infinite, or huge."""
+    return value if value is not None and abs(value) <= LARGEST else None
 
 
 def numbers(measurement: Measurement) -> dict[str, float | None]:
@@ -217,7 +230,7 @@ def frame(source: Sequence[Run] | Run | Sequence[Measurement], *, axis: str | No
             found = {name: finite(value) for name, value in numbers(m).items()}
             rows.append(place | {"is_last": m is run.measurements[-1]} | found)
             penalties.extend(
-                place | {"layer": p.layer, "kind": p.kind, "value": finite(p.value)}
+                place | {"layer": _brief(p.layer), "kind": _brief(p.kind), "value": finite(p.value)}
                 for p in m.penalties
             )
     shape = Shape(

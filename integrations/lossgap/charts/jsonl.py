@@ -8,13 +8,14 @@ What is written is read back exactly, to the last bit of every number.
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from lossgap.charts.frames import Run
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement
+from lossgap.core.measurement import LARGEST_COUNT, Measurement
 from lossgap.errors import DataError
 
 _T = TypeVar("_T")
@@ -24,6 +25,8 @@ LONGEST_LINE: Final = 4_000_000
 """Characters; a measurement of a model with ten thousand layers takes a quarter of that."""
 
 MOST_LINES: Final = 2_000_000
+LARGEST_FILE: Final = 512 * 2**20
+"""Bytes. In memory the measurements take up to ten times as much."""
 
 _ODD: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _TYPES: Final = get_type_hints(Measurement)
@@ -77,6 +80,11 @@ def read_measurements(path: str | os.PathLike[str]) -> list[Run]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+        raise DataError(f"{path}: not a regular file.")
+    if found.st_size > LARGEST_FILE:
+        raise DataError(f"{path}: larger than {LARGEST_FILE >> 20} MiB. Split the file.")
     with path.open(encoding="utf-8-sig", errors="strict") as file:
         for number in range(1, MOST_LINES + 2):
             try:
@@ -86,7 +94,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             if not line:
                 return
             if len(line) > LONGEST_LINE:
-                raise DataError(f"{path}, line {number}: longer than {LONGEST_LINE} characters.")
+                raise DataError(
+                    f"{path}, line {number}: longer than {LONGEST_LINE} characters. "
+                    "Was it written by lossgap?"
+                )
             if number > MOST_LINES:
                 raise DataError(f"{path}: more than {MOST_LINES} lines. Split the file.")
             if line.strip():
@@ -198,14 +209,20 @@ def _number(value: object, where: str) -> float:
         return value
     if isinstance(value, str) and value in _ODD:
         return _ODD[value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise DataError(f"expected a number under {where!r}, got {_kind(value)}.")
-    return value
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise DataError(f"a number of {len(str(value))} digits under {where!r}.") from error
 
 
 def _integer(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DataError(f"expected a whole number from 0 under {where!r}, got {_kind(value)}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
+        raise DataError(
+            f"expected a whole number from 0 to {LARGEST_COUNT} under {where!r}, got "
+            f"{_kind(value)}."
+        )
     return value
 
 

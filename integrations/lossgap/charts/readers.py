@@ -12,7 +12,8 @@ from typing import Final
 
 from lossgap.charts import jsonl
 from lossgap.charts.frames import Run
-from lossgap.errors import DataError, InvalidArgumentError
+from lossgap.errors import DataError, InvalidArgumentError, first_line
+from lossgap.redaction import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,10 @@ def read(place: str) -> list[Run]:
             try:
                 return reader.read(place)
             except OSError as error:
-                raise DataError(f"Can't read {place!r}: {error.strerror or error}.") from error
+                why = error.strerror or first_line(error)
+                raise DataError(f"Can't read {shown(place)!r}: {why}.") from error
     known = ", ".join(reader.name for reader in _READERS)
     raise DataError(
-        f"Don't know how to read {place!r}. Expected one of: {known} (a file called *.jsonl, as "
-        "lossgap.charts.write_measurements writes)."
+        f"Don't know how to read {shown(place)!r}. Expected one of: {known} (a file called "
+        "*.jsonl, as lossgap.charts.write_measurements writes)."
     )

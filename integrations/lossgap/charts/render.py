@@ -1,6 +1,7 @@
 """From a specification to a picture or a page, offline."""
 
 import json
+import re
 from typing import Any, Final, Literal
 
 from lossgap.charts import palette
@@ -14,6 +15,10 @@ VEGA_LITE: Final = "5.20"
 """Version of Vega-Lite that compiles the specifications here and in the page."""
 
 PIXELS_PER_INCH: Final = 72
+
+# As JSON writes them, but for line breaks and tabs; a backslash may itself be written so.
+_CONTROL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00[01][0-9a-f]|[bf])|[\x7f\ufffe\uffff]")
+
 LARGEST_SCALE: Final = 10.0
 
 
@@ -45,7 +50,7 @@ def to_png(
     # A resolution scales the picture, too, relative to 72 dots per inch.
     size = {"scale": scale} if dpi is None else {"ppi": dpi}
     picture: bytes = require("vl_convert", extra="charts").vegalite_to_png(
-        json.dumps(themed), vl_version=VEGA_LITE, **size
+        _json(themed), vl_version=VEGA_LITE, **size
     )
     return picture
 
@@ -61,7 +66,7 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
         MissingDependencyError: vl-convert-python isn't installed.
     """
     picture: str = require("vl_convert", extra="charts").vegalite_to_svg(
-        json.dumps(with_theme(spec, theme)), vl_version=VEGA_LITE
+        _json(with_theme(spec, theme)), vl_version=VEGA_LITE
     )
     return picture
 
@@ -69,9 +74,24 @@ def to_svg(spec: Spec, *, theme: Theme | None = None) -> str:
 def to_vega(spec: Spec) -> dict[str, Any]:
     """Compile ``spec`` to Vega."""
     compiled: dict[str, Any] = require("vl_convert", extra="charts").vegalite_to_vega(
-        json.dumps(spec), vl_version=VEGA_LITE
+        _json(spec), vl_version=VEGA_LITE
     )
     return compiled
+
+
+def storable(text: str) -> str:
+    """Return ``text`` with "?" for lone surrogates, which neither a file nor a parser takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _json(spec: Spec) -> str:
+    r"""Write ``spec`` for vl-convert, whose process ends at once at a ``\0`` in a text.
+
+    No control character is allowed in SVG, so all of them are drawn as the sign for one that
+    can't be.
+    """
+    text = storable(json.dumps(spec, ensure_ascii=False))
+    return _CONTROL.sub("\\1\N{REPLACEMENT CHARACTER}", text)
 
 
 def with_theme(spec: Spec, theme: Theme | None) -> Spec:

@@ -1,5 +1,6 @@
 """The report: one self-contained HTML page from one or many runs."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -9,7 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossgap.charts import headline, methods, palette, render
-from lossgap.charts.frames import Frame, Row, Run, as_runs, axis_of, frame, numbers, part_column
+from lossgap.charts.frames import (
+    Frame,
+    Row,
+    Run,
+    as_runs,
+    axis_of,
+    finite,
+    frame,
+    numbers,
+    part_column,
+)
 from lossgap.charts.panels import base, loss_comparison, panels_of
 from lossgap.charts.panels.steps import last_finite
 from lossgap.charts.signs import signed
@@ -68,7 +79,8 @@ def to_html(
         "library": render.script(),
         "script": render.for_script_element(_asset("report.js")),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
+    page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("report.html"))
+    return render.storable(page)
 
 
 def _asset(name: str) -> str:
@@ -163,13 +175,20 @@ def _columns(frames: Sequence[Frame]) -> list[tuple[str, str]]:
 
 
 def _odd(run: Run) -> dict[str, str]:
-    """Return what stands in the table for NaN and infinities, by row and column."""
+    """Return what stands in the table for numbers that can't be drawn, by row and column."""
     return {
-        f"{index} {name}": "NaN" if value != value else ("∞" if value > 0 else signed("-∞"))  # noqa: PLR0124
+        f"{index} {name}": _told(value)
         for index, measurement in enumerate(run.measurements)
         for name, value in numbers(measurement).items()
-        if value is not None and value - value != 0
+        if value is not None and finite(value) is None
     }
+
+
+def _told(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    text = "∞" if math.isinf(value) else f"{abs(value):.4g}"
+    return text if value > 0 else signed(f"-{text}")
 
 
 def _metrics(run: Run) -> dict[str, list[list[str]]]:

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from lossgap.redaction import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,7 +43,7 @@ def _sent() -> "Iterable[Outcome]":
     from lossgap.trackers import leftovers
 
     screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         tasks: dict[Path, TaskID] = {}
 
@@ -76,4 +78,4 @@ def _line(outcome: "Outcome") -> str:
     sent = f"{outcome.n_sent} sent, " if outcome.n_sent or outcome.n_left == 0 else ""
     left = "not sent" if outcome.n_left is None else f"{outcome.n_left} left"
     why = f" ({outcome.trouble})" if outcome.trouble else ""
-    return " ".join(f"{outcome.path}: {tracker}{sent}{left}{why}".split())
+    return shown(" ".join(f"{outcome.path}: {tracker}{sent}{left}{why}".split()))

@@ -26,6 +26,7 @@ from lossgap.errors import (
     LossgapWarning,
     first_line,
 )
+from lossgap.redaction import shown
 
 # By name: trackers stand on a higher floor, and are there only with their extras.
 _TRACKERS = "lossgap.trackers"
@@ -109,12 +110,36 @@ class TrueLoss(keras.callbacks.Callback):
         self._given = Given(x, y, sample_weight)
         self.observer = _observer(trackers)
         self.lenient = self.silent = False
-        if unit == "step":  # as a method, Keras would call it in every training, and wait for it
-            self.on_train_batch_end = self._on_step
+        self._hear_of_steps()
         self.measurements: list[Measurement] = []
         self.fit_seconds: float | None = None
         self.compile_seconds = 0.0
         self._reset()
+
+    def _hear_of_steps(self) -> None:
+        if self._settings.unit == "step":
+            # As a method, Keras would call it in every training, and wait for it.
+            self.on_train_batch_end = self._on_step
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave model and running fit out of copies, which are made for other trainings.
+
+        A copy has the settings, the data, the trackers and the measurements so far. Deep copies
+        share the data.
+
+        Raises:
+            DataError: The data can't be pickled.
+        """
+        fresh = {"_model": None, "_call": None, "_feeds": None, "_meter": None, "_n_steps": 0}
+        ended = {"_failed": False, "_warned": set(), "measurements": [*self.measurements]}
+        state = self.__dict__ | fresh | ended
+        state.pop("on_train_batch_end", None)  # is bound to this one
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`__getstate__` left."""
+        self.__dict__.update(state)
+        self._hear_of_steps()
 
     def _reset(self) -> None:
         self._call: FitCall | None = None
@@ -311,7 +336,7 @@ class TrueLoss(keras.callbacks.Callback):
     def _warn(self, topic: str, text: str) -> None:
         if topic not in self._warned and not self.silent:
             self._warned.add(topic)
-            warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=3)
+            warnings.warn(shown(f"lossgap: {text}"), LossgapWarning, stacklevel=3)
 
 
 def _observer(trackers: Any) -> Observer | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from lossgap.core.measurement import Measurement
-from lossgap.core.wording import SIGNIFICANT_ERRORS, Words, differs, percent
+from lossgap.core.wording import SIGNIFICANT_ERRORS, Words, differs, percent, total_of
 
 SMALLEST_DIFFERENCE: Final = 0.02
 """Losses that lie closer than this, relatively, count as equal across data sets and epochs."""
@@ -141,7 +141,7 @@ def _has_risen(since: Sequence[Measurement]) -> bool:
     bends = [abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     # For independent errors of deviation s, a second difference has deviation sqrt(6) s
     # and mean absolute value sqrt(6) s sqrt(2 / pi).
-    noise = math.fsum(bends) / len(bends) / math.sqrt(12 / math.pi)
+    noise = total_of(bends) / len(bends) / math.sqrt(12 / math.pi)
     lowest = min(values[-2:])
     return differs(lowest, values[0], relative=SMALLEST_DIFFERENCE) and (
         (values[-1] + values[-2]) / 2 - values[0] > 3 * noise

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from lossgap.core import keys
+
+LARGEST_COUNT: Final = 2**53 - 1
+"""Epochs, steps and samples beyond it are nobody's: JSON and charts can't tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +167,8 @@ class Measurement:
                 for name, number in values.items()
                 if name.startswith(prefix) and name.removeprefix(keys.NAMESPACE) not in apart
             },
-            n_samples=int(value(keys.N_SAMPLES) or 0),
-            n_total=int(value(keys.N_TOTAL) or 0),
+            n_samples=_count(value(keys.N_SAMPLES)),
+            n_total=_count(value(keys.N_TOTAL)),
             standard_error=value(keys.STANDARD_ERROR),
             seconds=value(keys.SECONDS) or 0.0,
         )
@@ -186,3 +189,8 @@ class Measurement:
             name: MetricValues(**values) for name, values in fields.get("metrics", {}).items()
         }
         return cls(**fields)
+
+
+def _count(value: float | None) -> int:
+    """Return a number of samples; 0, which says that it is unknown, where it can't be one."""
+    return int(value) if value is not None and 0 <= value <= LARGEST_COUNT else 0

@@ -15,10 +15,12 @@ from lossgap.core.wording import (
     CAUSES,
     SIGNIFICANT_ERRORS,
     Words,
+    cause,
     differs,
     is_certain,
     percent,
     sentence,
+    total_of,
 )
 
 SMALLEST_GAP: Final = 0.01
@@ -67,7 +69,7 @@ def _bad(measurement: Measurement) -> dict[str, float]:
         "the validation loss": measurement.val_loss,
         "the true validation loss": measurement.true_val_loss,
     }
-    parts = {f"the share of {CAUSES[n]}": p.value for n, p in measurement.parts.items()}
+    parts = {f"the share of {cause(n)}": p.value for n, p in measurement.parts.items()}
     for numbers in (losses, parts):
         bad = {n: v for n, v in numbers.items() if v is not None and not math.isfinite(v)}
         if bad:
@@ -164,14 +166,14 @@ def _shares(
     """Tell causes that all raise the reported loss as shares of the gap."""
     groups = []
     if named:
-        total = math.fsum(part.value for part in named.values())
+        total = total_of(part.value for part in named.values())
         if len(named) == 1:
             ((name, part),) = named.items()
-            size, causes = words.number(part.value, part.standard_error), CAUSES[name]
+            size, causes = words.number(part.value, part.standard_error), cause(name)
         else:
             size = words.number(total)
             causes = _listed(
-                [f"{CAUSES[n]} {words.number(p.value, p.standard_error)}" for n, p in named.items()]
+                [f"{cause(n)} {words.number(p.value, p.standard_error)}" for n, p in named.items()]
             )
         text = f"regularization makes up {size} ({percent(total / gap)}) of it: {causes}"
         groups.append((total, text))
@@ -186,10 +188,10 @@ def _changes(named: dict[str, Part], drift: Part | None, words: Words) -> list[t
     """Tell causes of either sign as what each does to the reported loss."""
     groups = []
     if named:
-        total = math.fsum(part.value for part in named.values())
-        text = _listed([_change(CAUSES[name], part, words) for name, part in named.items()])
+        total = total_of(part.value for part in named.values())
+        text = _listed([_change(cause(name), part, words) for name, part in named.items()])
         # The parts of one measurement share masks: only their errors' sum bounds the total's.
-        error = math.fsum(part.standard_error or 0.0 for part in named.values())
+        error = total_of(part.standard_error or 0.0 for part in named.values())
         if len(named) > 1 and is_certain(Part(total, error)):
             text += f" (on balance, {_change('regularization', Part(total), words)})"
         groups.append((total, text))
@@ -208,7 +210,7 @@ def _doubts(last: Measurement, words: Words) -> str | None:
     if gap is None or not _has_gap(last):
         return None
     doubtful = [
-        f"{CAUSES[name]} ({words.number(part.value, part.standard_error)})"
+        f"{cause(name)} ({words.number(part.value, part.standard_error)})"
         for name, part in last.parts.items()
         if part.standard_error is not None
         and not is_certain(part)

@@ -1,7 +1,7 @@
 """How the verdict writes numbers, epochs and causes, and when two numbers differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -28,6 +28,14 @@ _SIGNIFICANT_DIGITS: Final = 4
 _MOST_DECIMALS: Final = 8
 
 
+def cause(name: str) -> str:
+    """Name a part of the gap in a sentence, without a word of the name of an unknown one.
+
+    A verdict goes into notes that are read as Markdown. What stands in a foreign log must not.
+    """
+    return CAUSES.get(name, "a cause unknown to this version of lossgap")
+
+
 def differs(a: float, b: float, *, relative: float, error: float = 0.0) -> bool:
     """Tell whether two losses differ by more than rounding, habit and sampling explain.
 
@@ -49,6 +57,15 @@ def is_certain(part: Part) -> bool:
     if part.standard_error is None:
         return True
     return abs(part.value) > SIGNIFICANT_ERRORS * part.standard_error
+
+
+def total_of(values: Iterable[float]) -> float:
+    """Add up numbers; infinite where their sum is too large for a number."""
+    values = list(values)
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return sum(values)
 
 
 def percent(share: float) -> str:

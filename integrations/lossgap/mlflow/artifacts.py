@@ -48,7 +48,7 @@ def write(client: MlflowClient, run_id: str, measurements: Sequence[Measurement]
             raise
         return [f"MLflow has the metrics, but took no artifacts: {first_line(error)}"]
     except PermissionError as error:
-        return [f"MLflow has the metrics, but took no artifacts: {error}"]
+        return [f"MLflow has the metrics, but took no artifacts: {first_line(error)}"]
     return []
 
 

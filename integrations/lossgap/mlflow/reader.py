@@ -10,11 +10,17 @@ from lossgap.charts import Run, read_measurements
 from lossgap.charts.readers import Reader
 from lossgap.core import keys
 from lossgap.core.measurement import Measurement
-from lossgap.errors import DataError, first_line
+from lossgap.errors import DataError, LossgapError, first_line
 from lossgap.extras import require
+from lossgap.redaction import shown
 
 MOST_RUNS: Final = 100
 MOST_BYTES: Final = 64 * 2**20
+"""Size of a run's records, beyond which its metrics are read instead."""
+
+MOST_VALUES: Final = 5_000_000
+"""Values of a run's metrics."""
+
 _SCHEMES: Final = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 _RECORDS: Final = f"{keys.NAMESPACE}measurements.jsonl"
 
@@ -41,15 +47,23 @@ def read(place: str) -> list[Run]:
     """
     mlflow = require("mlflow", extra="mlflow")
     uri, wanted = _parsed(place)
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    where = shown(place)
     try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
         runs = [_read_run(client, run) for run in _runs(client, wanted)]
+    except LossgapError as error:
+        raise DataError(f"MLflow at {where!r}: {error}") from error
     except mlflow.exceptions.MlflowException as error:
-        raise DataError(f"MLflow at {place!r} says: {first_line(error)}") from error
+        raise DataError(f"MLflow at {where!r} says: {first_line(error)}") from error
+    except Exception as error:  # whatever its client makes of a store that isn't whole
+        raise DataError(
+            f"MLflow can't read {where!r} ({type(error).__name__}: {first_line(error)}). Is it a "
+            "store of MLflow's, and not damaged?"
+        ) from error
     found = [run for run in runs if run.measurements]
     if not found:
         raise DataError(
-            f"No run in {place!r} has {keys.tracked(keys.TRUE_LOSS)!r}. Log one with "
+            f"No run in {where!r} has {keys.tracked(keys.TRUE_LOSS)!r}. Log one with "
             "lossgap.mlflow.autolog(), or choose with ?experiment=NAME or ?runs=ID,ID."
         )
     return found
@@ -77,7 +91,9 @@ def _runs(client: Any, wanted: dict[str, str]) -> list[Any]:
     if name := wanted.get("experiment"):
         experiments = [e for e in experiments if name in (e.name, e.experiment_id)]
         if not experiments:
-            raise DataError(f"There is no experiment called {name!r}, and none with that id.")
+            raise DataError(
+                f"There is no experiment called {shown(name)!r}, and none with that id."
+            )
     found: list[Any] = client.search_runs(
         [e.experiment_id for e in experiments],
         filter_string=f"metrics.`{keys.tracked(keys.TRUE_LOSS)}` > -1e300",
@@ -96,18 +112,25 @@ def _read_run(client: Any, run: Any) -> Run:
     if 0 < sizes.get(_RECORDS, 0) <= MOST_BYTES:
         with tempfile.TemporaryDirectory() as folder:
             path = client.download_artifacts(run.info.run_id, _RECORDS, folder)
-            (records,) = read_measurements(path)
-        if len(records.measurements) >= len(metrics):
-            return Run(name, records.measurements)
+            measurements = [m for found in read_measurements(path) for m in found.measurements]
+        if len(measurements) >= len(metrics):
+            return Run(name, tuple(measurements))
     return Run(name, metrics)
 
 
 def _from_metrics(client: Any, run: Any) -> tuple[Measurement, ...]:
     by_step: dict[int, dict[str, float]] = {}
+    n_values = 0
     for key in run.data.metrics:
         if key.startswith(keys.NAMESPACE):
             for metric in client.get_metric_history(run.info.run_id, key):
                 by_step.setdefault(metric.step, {})[key] = metric.value
+                n_values += 1
+            if n_values > MOST_VALUES:
+                raise DataError(
+                    f"a run has more than {MOST_VALUES} values of lossgap's. Leave it out with "
+                    "?runs=ID,ID."
+                )
     in_steps = run.data.tags.get("lossgap.every", "").endswith("step")
     return tuple(
         Measurement.from_tracked(values, **({"step": step} if in_steps else {"epoch": step}))

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import mlflow
 from mlflow.tracking import fluent
 from mlflow.tracking.context import registry
+
+from lossgap import redaction
 
 AUTOLOGGING_TAG: Final = "mlflow.autologging"
 """Set by MLflow on runs that its autologging made, and by us on ours."""
@@ -47,18 +49,18 @@ def active_experiment_id() -> str | None:
 
 
 def own_tags(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags that MLflow gives to a new run (user, source), with ours."""
+    """Return the tags that MLflow gives to a new run (user, source), with ours.
+
+    An address among MLflow's own, such as that of the source, comes without its password.
+    """
+    tags = {str(k): redaction.address(str(v)) for k, v in registry.resolve_tags().items()}
     ours = {AUTOLOGGING_TAG: "lossgap", TRAINING_TAG: uuid.uuid4().hex}
-    tags = registry.resolve_tags({**ours, **extra})
-    return {str(name): str(value) for name, value in tags.items()}
+    return tags | ours | {str(name): str(value) for name, value in extra.items()}
 
 
 def without_password(uri: str) -> str:
     """Return an address that can be written to disk and shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return redaction.address(uri)
 
 
 def absolute(uri: str) -> str:

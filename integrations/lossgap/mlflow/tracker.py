@@ -113,6 +113,17 @@ class MLflowTracker:
         self._drawn_at = 0.0
         self._resumed = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the running training out of copies, which are made for other trainings."""
+        return {
+            **self.__dict__,
+            "_to": Destination(""),
+            "_callbacks": (),
+            "_session": None,
+            "_measurements": [],
+            "_resumed": False,
+        }
+
     def start(self, training: Training) -> None:
         """Find the run, without asking the server."""
         from lossgap.mlflow import runs

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 from tensorboard.util.tensor_util import make_ndarray
 
+from lossgap.errors import DataError
 from lossgap.tensorboard import layout
 from lossgap.tensorboard.events import Marker, parse_marker
 from lossgap.tensorboard.records import event_files, events
+
+MOST_VALUES: Final = 20_000_000
+"""Values in one sub-run; in memory they take two gigabytes."""
 
 
 @dataclass(slots=True)
@@ -20,11 +24,13 @@ class Curves:
         tags: Values by tag and step; NaN where others have a value.
         wall_times: By step.
         marker: What the steps count.
+        n_values: How many values were read.
     """
 
     tags: dict[str, dict[int, float]] = field(default_factory=dict)
     wall_times: dict[int, float] = field(default_factory=dict)
     marker: Marker = field(default_factory=Marker)
+    n_values: int = 0
 
     def row(self, step: int) -> layout.Points:
         """Return the values of a step by tag, without NaN: it stands for what is absent."""
@@ -41,6 +47,9 @@ class Curves:
         """Add what an event of an event file says."""
         if event.HasField("session_log"):
             self.drop_from(event.step)
+        self.n_values += len(event.summary.value)
+        if self.n_values > MOST_VALUES:
+            raise DataError(f"a run has more than {MOST_VALUES} values. Leave its directory out.")
         for value in event.summary.value:
             self.marker = parse_marker(value) or self.marker
             number = _scalar(value.tensor)
@@ -57,6 +66,7 @@ def read(directory: Path, most_bytes: int | None = None) -> Curves:
         most_bytes: Size of all its files beyond which nothing is read.
 
     Raises:
+        DataError: There are too many values.
         OSError: A file can't be read.
     """
     curves = Curves()

@@ -87,7 +87,7 @@ def parse_marker(value: Any) -> Marker | None:
     try:
         fields = json.loads(value.tensor.string_val[0])
         unit, every = fields["unit"], fields["every"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return None
     return Marker(unit, every) if unit in {"epoch", "step"} and isinstance(every, int) else None
 

@@ -7,12 +7,14 @@ in its directory.
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from lossgap.errors import InvalidArgumentError
+from lossgap.errors import DataError, InvalidArgumentError
+from lossgap.redaction import shown
 from lossgap.tensorboard import layout
 from lossgap.tensorboard.curves import Curves, read
 
@@ -71,8 +73,8 @@ def prepared(log_dir: str) -> Path:
     """
     if "://" in log_dir:
         raise InvalidArgumentError(
-            f"Expected `log_dir` to be a directory of this machine. Received: {log_dir!r}. Log to "
-            "a local or mounted directory, and copy it to the remote one."
+            f"Expected `log_dir` to be a directory of this machine. Received: {shown(log_dir)!r}. "
+            "Log to a local or mounted directory, and copy it to the remote one."
         )
     path = Path(log_dir).resolve()
     try:
@@ -81,9 +83,9 @@ def prepared(log_dir: str) -> Path:
             pass
     except OSError as error:
         raise InvalidArgumentError(
-            f"Expected `log_dir` to be a directory that can be written to. Received: {log_dir!r} "
-            f"({type(error).__name__}: {error.strerror}). Choose another one, or change its "
-            "permissions."
+            "Expected `log_dir` to be a directory that can be written to. Received: "
+            f"{shown(log_dir)!r} ({type(error).__name__}: {error.strerror}). Choose another "
+            "one, or change its permissions."
         ) from error
     return path
 
@@ -107,7 +109,8 @@ def claim(log_dir: Path, unit: str, *, anew: bool) -> Place:
         directory = _attempt(log_dir, last)
         earlier = Curves()
         if not anew and last and directory not in _live:
-            earlier = read(directory / layout.GAP)
+            with suppress(DataError):  # too long to go on with
+                earlier = read(directory / layout.GAP)
         if not earlier.tags or earlier.marker.unit != unit:
             earlier = Curves()
             directory = _new(log_dir, last + 1)

@@ -29,7 +29,12 @@ MOST_BYTES_OF_KERAS: Final = 50_000_000
 
 def accepts(place: str) -> bool:
     """Tell whether a place is a directory with event files below."""
-    return Path(place).is_dir() and any("tfevents" in path.name for path in _files(Path(place)))
+    if not Path(place).is_dir():
+        return False
+    try:
+        return any("tfevents" in path.name for path in _files(Path(place)))
+    except DataError:
+        return True  # and reading it says that there is too much
 
 
 def read(place: str) -> list[Run]:
@@ -69,7 +74,11 @@ READER: Final = Reader("TensorBoard log directories", accepts, read)
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Yield the files below a directory, up to a number; links to directories aren't followed."""
+    """Yield the files below a directory; links to directories aren't followed.
+
+    Raises:
+        DataError: There are too many.
+    """
     n_seen = 0
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -77,7 +86,10 @@ def _files(root: Path) -> Iterator[Path]:
             yield Path(folder, name)
         n_seen += len(names) + len(folders)
         if n_seen > MOST_ENTRIES:
-            return
+            raise DataError(
+                f"{root}: more than {MOST_ENTRIES} files and directories below it. Name one of its "
+                "directories instead."
+            )
 
 
 def _check_size(place: str, files: list[Path]) -> None:

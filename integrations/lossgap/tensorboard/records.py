@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
@@ -58,7 +59,11 @@ def events(path: Path, *, largest: int = LARGEST_RECORD) -> Iterator[Event]:
             data = file.read(length)
             if not _matches(data, file.read(_CHECKSUM.size)):
                 return
-            yield Event.FromString(data)
+            try:
+                event = Event.FromString(data)
+            except DecodeError:  # whole, and yet not what TensorBoard writes
+                return
+            yield event
 
 
 def _matches(data: bytes, checksum: bytes) -> bool:

@@ -59,6 +59,10 @@ class TensorBoardTracker:
         self._shown = DEFAULT_LOG_DIR
         self._session: Session | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the running training out of copies, which are made for other trainings."""
+        return self.__dict__ | {"_session": None}
+
     @property
     def name(self) -> str:
         """The tracker's name in warnings."""

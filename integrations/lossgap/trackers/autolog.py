@@ -17,6 +17,7 @@ from typing import Any, Final
 from lossgap.core.observers import Observer
 from lossgap.core.settings import Settings
 from lossgap.errors import LossgapError, LossgapWarning, first_line
+from lossgap.redaction import shown
 from lossgap.trackers.delivery import Delivery
 from lossgap.trackers.protocol import Tracker
 
@@ -167,7 +168,7 @@ def _warn(text: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in _OURS:
         level, frame = level + 1, frame.f_back
-    warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=level)
+    warnings.warn(shown(f"lossgap: {text}"), LossgapWarning, stacklevel=level)
 
 
 def _measuring(

@@ -5,6 +5,7 @@ References:
     https://github.com/google/leveldb/blob/main/doc/log_format.md
 """
 
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -50,8 +51,13 @@ def records_after(path: Path, place: int) -> Iterator[tuple[Any, int]]:
     """
     proto = require("wandb.proto.wandb_internal_pb2", extra="wandb")
     decode = require("google.protobuf.message", extra="wandb").DecodeError
-    if path.stat().st_size > LARGEST_FILE:
-        raise DataError(f"{path}: larger than {LARGEST_FILE >> 30} GiB, which isn't read.")
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+        raise DataError(f"{path}: not a regular file.")
+    if found.st_size > LARGEST_FILE:
+        raise DataError(
+            f"{path}: larger than {LARGEST_FILE >> 30} GiB, which isn't read. Leave its folder out."
+        )
     with path.open("rb") as file:
         for payload, end in _payloads(file, path, place):
             try:

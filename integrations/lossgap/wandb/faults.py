@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lossgap.errors import LossgapError, first_line
+from lossgap.redaction import shown
 
 _LOG: Final = Path("logs", "debug-internal.log")
 _TAIL_BYTES: Final = 200_000
@@ -72,8 +73,8 @@ def upload_trouble(run: Any) -> str | None:
         reason = _reason(text, entry)
         if reason:
             return (
-                f"W&B's server doesn't take this run's rows: {reason}. They are on disk. Those "
-                "that W&B hasn't sent when the run is finished are delivered by: "
+                f"W&B's server doesn't take this run's rows: {shown(reason)}. They are on disk. "
+                "Those that W&B hasn't sent when the run is finished are delivered by: "
                 f"wandb sync --include-online {place}"
             )
     return None

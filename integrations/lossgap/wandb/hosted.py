@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lossgap import redaction
 from lossgap.errors import InvalidArgumentError, LossgapError, first_line
 from lossgap.extras import require
 
@@ -111,7 +112,7 @@ def explained(where: Project) -> Iterator[None]:
 
 def _explain(text: str, where: Project) -> str:
     """Say in a line what a refusal means, by the words in it: W&B's errors have no codes."""
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    server = redaction.address(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     lower = text.lower()
 
     def says(*words: str) -> bool:

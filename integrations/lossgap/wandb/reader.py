@@ -12,7 +12,8 @@ from lossgap.wandb import datastore, rows
 from lossgap.wandb.about import CONFIG, PRECISION
 
 MOST_RUNS: Final = 1_000
-MOST_ROWS: Final = 2_000_000
+MOST_VALUES: Final = 20_000_000
+"""Numbers of lossgap's in one run; in memory they take two gigabytes."""
 
 _FILES: Final = "run-*.wandb"
 # W&B's folders: offline-run-<date>-<id> and run-<date>-<id>. Its link latest-run isn't one.
@@ -70,6 +71,7 @@ class _Found:
     name: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    n_values: int = 0
 
 
 def _read(path: Path) -> Run:
@@ -80,8 +82,11 @@ def _read(path: Path) -> Run:
             values = rows.ours(record.history.item)
             if rows.is_row(values):
                 found.rows.append(values)
-            if len(found.rows) > MOST_ROWS:
-                raise DataError(f"{path}: more than {MOST_ROWS} measurements.")
+                found.n_values += len(values)
+            if found.n_values > MOST_VALUES:
+                raise DataError(
+                    f"{path}: more than {MOST_VALUES} numbers of lossgap's. Leave its folder out."
+                )
         elif kind == "run":
             found.name = record.run.display_name or record.run.run_id or found.name
             _configure(found, record.run.config.update)

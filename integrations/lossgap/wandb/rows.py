@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lossgap.core import keys
-from lossgap.core.measurement import Measurement
+from lossgap.core.measurement import LARGEST_COUNT, Measurement
 
 EPOCH: Final = keys.tracked(keys.EPOCH)
 STEP: Final = keys.tracked(keys.STEP)
@@ -35,7 +35,24 @@ def row(measurement: Measurement) -> dict[str, float]:
     }
     found[_N_SAMPLES] = measurement.n_samples or None
     found[_N_TOTAL] = measurement.n_total or None
-    return {name: value for name, value in found.items() if value is not None}
+    return _keyed({name: value for name, value in found.items() if value is not None})
+
+
+def _keyed(values: Mapping[str, float]) -> dict[str, float]:
+    """Return values under keys that W&B takes as they are.
+
+    ``*`` stands for any ending there, and lone surrogates are in no file. Two names that would
+    then be one get a number.
+    """
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        candidate = plain = name.encode("utf-8", "replace").decode().replace("*", "_")
+        number = 1
+        while candidate in found:
+            number += 1
+            candidate = f"{plain}_{number}"
+        found[candidate] = value
+    return found
 
 
 def is_hidden(name: str) -> bool:
@@ -93,4 +110,8 @@ def _number(value: Any) -> float:
 
 
 def _count(value: float | None) -> int | None:
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    if not 0 <= value <= LARGEST_COUNT:
+        raise ValueError(f"expected an epoch or step from 0 to {LARGEST_COUNT}, got {value}")
+    return int(value)

@@ -11,7 +11,7 @@ import event_logs
 from lossgap.charts import readers
 from lossgap.core.measurement import Measurement, MetricValues, Penalty
 from lossgap.errors import DataError
-from lossgap.tensorboard import reader
+from lossgap.tensorboard import curves, reader
 
 
 def assert_alike(read, measured):
@@ -141,6 +141,17 @@ def test_too_much_is_refused_with_a_way_out(tmp_path, monkeypatch):
     event_logs.write(tmp_path, chart_samples.training(2))
     monkeypatch.setattr(reader, "MOST_BYTES", 100)
     with pytest.raises(DataError, match="Name fewer of its directories"):
+        reader.read(str(tmp_path))
+
+
+def test_too_many_files_and_values_are_refused_with_a_way_out(tmp_path, monkeypatch):
+    event_logs.write(tmp_path, chart_samples.training(2))
+    monkeypatch.setattr(curves, "MOST_VALUES", 20)
+    with pytest.raises(DataError, match=r"more than 20 values\. Leave its directory out"):
+        reader.read(str(tmp_path))
+    monkeypatch.setattr(reader, "MOST_ENTRIES", 3)
+    assert reader.accepts(str(tmp_path))
+    with pytest.raises(DataError, match=r"more than 3 files and directories below it\. Name one"):
         reader.read(str(tmp_path))
 
 

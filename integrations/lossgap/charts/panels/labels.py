@@ -39,11 +39,12 @@ def with_label_places(data: Frame, columns: Sequence[str], scale: base.ScaleName
     if scale == "log":
         low, high = log10(low), log10(high)
         ends = {name: log10(value) for name, value in ends.items()}
-    unit = ((high - low) or 1.0) / base.HEIGHT
+    unit = (high - low) / base.HEIGHT or 1.0 / base.HEIGHT  # 0 for the smallest numbers, too
     moved = moved_apart({name: (high - value) / unit for name, value in ends.items()})
     places = {name: high - height * unit for name, height in moved.items()}
     if scale == "log":
-        places = {name: 10**place for name, place in places.items()}
+        # A label may stand a little outside of the panel, where there may be no number any more.
+        places = {name: 10 ** min(max(place, -300), 300) for name, place in places.items()}
     rows[-1] = rows[-1] | {f"label_{name}": place for name, place in places.items()}
     return rows
 

@@ -90,7 +90,7 @@ def last_finite(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def _ranked(measurement: Measurement) -> list[str]:
-    finite_parts = [n for n, part in measurement.parts.items() if math.isfinite(part.value)]
+    finite_parts = [n for n, part in measurement.parts.items() if finite(part.value) is not None]
     return sorted(
         finite_parts, key=lambda n: (n == keys.DRIFT, -abs(measurement.parts[n].value), n)
     )

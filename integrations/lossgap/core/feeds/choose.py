@@ -1,9 +1,12 @@
 """Which samples to measure: those that were given, those that ``fit`` trains on, or both."""
 
+import io
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_slicing
 
@@ -13,7 +16,7 @@ from lossgap.core.feeds.arrays import ArrayFeed, can_read
 from lossgap.core.feeds.datasets import DatasetFeed
 from lossgap.core.feeds.tap import TapFeed
 from lossgap.core.fit_call import FitCall
-from lossgap.errors import DataError
+from lossgap.errors import DataError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,39 @@ class Given:
     x: Any = None
     y: Any = None
     sample_weight: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: data are read and never changed, and nobody wants them twice."""
+        del memo
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the data, or say in words that they can't be.
+
+        Raises:
+            DataError: They are a generator or a ``tf.data.Dataset``, say.
+        """
+        _check_pickles((self.x, self.y, self.sample_weight))
+        return type(self), (self.x, self.y, self.sample_weight)
+
+
+class _Probe(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        """Pass over arrays, which can be pickled and are large."""
+        return (tuple, ()) if type(obj) is np.ndarray else NotImplemented
+
+
+def _check_pickles(data: Any) -> None:
+    try:
+        _Probe(io.BytesIO()).dump(data)
+    except (pickle.PicklingError, AttributeError):
+        pass  # a name that pickle can't find; cloudpickle and joblib can
+    except Exception as error:
+        raise DataError(
+            "The data that were given to TrueLoss can't be pickled, as copies for other processes "
+            f"are ({type(error).__name__}: {first_line(error)}). Pass arrays or a PyDataset, or "
+            "leave x out: then the training data are picked up from fit."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tensorboard.data import provider
 
 from lossgap.charts.frames import Run
+from lossgap.errors import DataError, first_line
 from lossgap.tensorboard.plugin import series
 from lossgap.tensorboard.plugin.series import EPOCH, STEP
 
@@ -69,13 +71,14 @@ class Logs:
     def last(self) -> list[Last]:
         """Return the last values of all models, by name."""
         wanted = provider.RunTagFilter(tags=series.LAST_TAGS)
-        found = self.data.read_last_scalars(
-            self.context,
-            experiment_id=self.experiment,
-            plugin_name=SCALARS,
-            run_tag_filter=wanted,
-        )
-        axes = self._axes()
+        with _asking():
+            found = self.data.read_last_scalars(
+                self.context,
+                experiment_id=self.experiment,
+                plugin_name=SCALARS,
+                run_tag_filter=wanted,
+            )
+            axes = self._axes()
         models = []
         for run, tags in found.items():
             model = model_of(run)
@@ -100,11 +103,12 @@ class Logs:
             return []
         wanted = provider.RunTagFilter(runs=runs)
         asked = {"experiment_id": self.experiment, "plugin_name": SCALARS, "run_tag_filter": wanted}
-        listed = self.data.list_scalars(self.context, **asked)
-        n_tags = sum(len(tags) for tags in listed.values()) or 1
-        steps = min(MOST_STEPS, max(FEWEST_STEPS, most_points // n_tags))
-        found = self.data.read_scalars(self.context, downsample=steps, **asked)
-        axes = self._axes(runs)
+        with _asking():
+            listed = self.data.list_scalars(self.context, **asked)
+            n_tags = sum(len(tags) for tags in listed.values()) or 1
+            steps = min(MOST_STEPS, max(FEWEST_STEPS, most_points // n_tags))
+            found = self.data.read_scalars(self.context, downsample=steps, **asked)
+            axes = self._axes(runs)
         measured = defaultdict(
             tuple,
             {
@@ -129,6 +133,18 @@ class Logs:
         }
 
 
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say in words that TensorBoard stumbles over a damaged event file."""
+    try:
+        yield
+    except Exception as error:
+        raise DataError(
+            "TensorBoard can't read these runs, likely because an event file is damaged "
+            f"({type(error).__name__}: {first_line(error)}). Remove it, or choose other runs."
+        ) from error
+
+
 def _by_step(tags: Any) -> dict[str, dict[int, float]]:
     return {tag: {datum.step: datum.value for datum in data} for tag, data in tags.items()}
 
@@ -137,5 +153,5 @@ def _axis(content: bytes) -> str:
     """Read ``{"unit": "step"}``, the content of a marker; anything else counts epochs."""
     try:
         return STEP if json.loads(content)["unit"] == STEP else EPOCH
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return EPOCH
