@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit, urlunsplit
 
+from lossgap import redaction
 from lossgap.errors import LossgapError
 from lossgap.extras import require
 from lossgap.wandb import faults, rows, written
@@ -61,7 +61,7 @@ class Destination:
             project=str(run.project or ""),
             run_id=str(run.id),
             offline=bool(run.offline),
-            base_url=_without_password(str(getattr(run.settings, "base_url", "") or "")),
+            base_url=redaction.address(str(getattr(run.settings, "base_url", "") or "")),
             folders=[str(folder)] if folder is not None else [],
             options=dict(options),
             notes=notes,
@@ -211,8 +211,3 @@ class Resumed:
         online = "" if self.to.offline else "--include-online "
         folders = [folder for folder in self.to.folders if written.is_begun(Path(folder))]
         return f"To upload: wandb sync {online}{' '.join(folders)}"
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

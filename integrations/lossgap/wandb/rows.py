@@ -86,7 +86,14 @@ def identity(values: Mapping[str, Any]) -> tuple[str, ...]:
     The numbers of a row come back from the disk and from a server to the last bit; how long a
     measurement took is hardly ever the same twice.
     """
-    return tuple(repr(_number(values[n])) if n in values else "" for n in _TELLING)
+    return tuple(_told(values[name]) if name in values else "" for name in _TELLING)
+
+
+def _told(value: Any) -> str:
+    try:
+        return repr(_number(value))
+    except (TypeError, ValueError, OverflowError):
+        return repr(value)
 
 
 def measurement(values: Mapping[str, Any], *, precision: str = "float32") -> Measurement:
