@@ -207,7 +207,6 @@ def test_the_page_s_files_are_served_by_kind(fast_server):
         "..%252fapp.py",
         "%c0%ae%c0%ae/app.py",
         "..;/app.py",
-        "index.js%3f/../app.py",
         "..%00/app.py",
         "./../../plugin/app.py",
         "~root/.bashrc",
@@ -226,6 +225,12 @@ def test_only_the_page_s_own_files_are_served(fast_server, path):
     assert status in {301, 400, 404}
     for secret in (b"root:", b"import ", b"class "):
         assert secret not in content
+
+
+def test_a_packed_question_mark_begins_a_query_and_no_path(fast_server):
+    status, _, content = fast_server.get(f"{STATIC}index.js%3f/../app.py")
+    assert status == 200
+    assert content == fast_server.get(f"{STATIC}index.js")[2]
 
 
 def test_the_library_is_one_packed_script(fast_server):
