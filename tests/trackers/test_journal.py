@@ -70,6 +70,29 @@ def test_any_name_of_a_tracker_makes_a_file_in_the_folder(name):
     assert journals.paths() == [journal.path]
 
 
+def test_a_journal_is_its_owners_alone(tmp_path, monkeypatch):
+    """Also in a folder that everybody reads."""
+    (tmp_path / "open").mkdir(mode=0o755)
+    monkeypatch.setenv("LOSSGAP_OUTBOX", str(tmp_path / "open"))
+    journal = Journal.create("book", {})
+    journal.write([(0, "x")])
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "open").iterdir()}
+    assert len(modes) == 2  # the file, and what SQLite writes ahead
+    assert set(modes.values()) == {0}
+    journal.close()
+
+
+def test_a_record_that_is_too_large_is_not_read(monkeypatch):
+    monkeypatch.setattr(journals, "LARGEST_RECORD", 10)
+    journal = Journal.create("book", {})
+    journal.write([(0, "x" * 10), (1, "x" * 11)])
+    found = iter(journal)
+    assert next(found) == (0, "x" * 10)
+    with pytest.raises(DataError, match="more than 10 characters"):
+        next(found)
+    journal.close()
+
+
 def test_records_come_back_in_the_order_of_their_numbers():
     journal = Journal.create("book", {})
     journal.write([(10, "c"), (2, "b")])

@@ -1,6 +1,8 @@
 """Offline runs, read back from disk in two independent ways."""
 
+import copy
 import math
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -224,6 +226,30 @@ def test_the_run_keeps_no_hook_of_a_training_that_ended():
     for _ in range(3):
         train(chart_samples.training(1))
     assert len(run._teardown_hooks) == before
+
+
+# Copies, which tuners make.
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copy_is_for_other_trainings(way):
+    run = wandb.init(project="project")
+    tracker = WandbTracker(notes=True)
+    tracker.start(Training({}))
+    tracker.log(Measurement(0.5, epoch=0, seconds=0.25), 0.0)
+    other = way(tracker)
+    other.start(Training({}))
+    other.log(Measurement(0.25, epoch=1, seconds=0.5), 0.0)
+    run.finish()
+    wait_for_end(folder(run))
+    assert [m.epoch for m in read(folder(run))] == [0, 1]
+    assert other._notes
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, pickle.dumps])
+def test_a_tracker_with_a_run_says_why_it_cannot_be_copied(way):
+    with pytest.raises(InvalidArgumentError, match="Leave the run out"):
+        way(WandbTracker(wandb.init(project="project")))
 
 
 # What is imported.

@@ -21,6 +21,9 @@ FOLDER_VARIABLE: Final = "LOSSGAP_OUTBOX"
 ENDING: Final = ".outbox.sqlite"
 """How the name of a journal ends: other databases in the folder are left alone."""
 
+LARGEST_RECORD: Final = 64_000_000
+"""Characters of a record; the end of a training holds all of its measurements."""
+
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 _ATTEMPTS: Final = 5
 _MOST_OF_A_NAME: Final = 40
@@ -112,6 +115,8 @@ class Journal:
     @classmethod
     def _created(cls, path: Path, tracker: str, destination: Mapping[str, Any]) -> Self | None:
         """Make a journal, unless another process saw the new file first, and took it away."""
+        # For its owner alone; SQLite gives what it puts beside a file the same rights.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             journal = cls(path)
         except sqlite3.OperationalError as error:
@@ -162,9 +167,27 @@ class Journal:
             self._database.execute("DELETE FROM records")
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Iterate over the records with their numbers, in order."""
-        rows = self._database.execute("SELECT number, record FROM records ORDER BY number")
-        return iter(rows.fetchall())
+        """Iterate over the records with their numbers, in order; they may be removed meanwhile.
+
+        Raises:
+            DataError: A record is larger than any that lossgap writes.
+        """
+        last = -(2**63)
+        while True:
+            found = self._database.execute(
+                "SELECT number, length(record), substr(record, 1, ?) FROM records "
+                "WHERE number > ? ORDER BY number LIMIT 1",
+                (LARGEST_RECORD, last),
+            ).fetchone()
+            if found is None:
+                return
+            last, size, text = found
+            if size is None or size > LARGEST_RECORD:
+                raise DataError(
+                    f"{self.path}: record {last} has more than {LARGEST_RECORD:,} characters, "
+                    "which aren't read. Remove the file to give it up."
+                )
+            yield last, text
 
     def __len__(self) -> int:
         if self.is_blank:

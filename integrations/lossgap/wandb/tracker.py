@@ -66,6 +66,27 @@ class WandbTracker:
         self._to = Destination()
         self._resumed: Resumed | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the training out of copies, which are made for others.
+
+        Raises:
+            InvalidArgumentError: A run was given: it belongs to this process.
+        """
+        if self._given is not None:
+            raise InvalidArgumentError(
+                "A WandbTracker with a run can't be copied or pickled: a run belongs to its "
+                "process. Leave the run out, and the tracker takes the one that is active when a "
+                "training begins."
+            )
+        return {"notes": self._notes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(notes=state["notes"])  # type: ignore[misc]
+
+    def __copy__(self) -> Self:
+        """Return a tracker for one training in this process, which may share the run."""
+        return type(self)(self._given, notes=self._notes)
+
     def start(self, training: Training) -> None:
         """Find the run. Nothing is sent yet, so that a broken W&B can't stop the training.
 
