@@ -50,7 +50,7 @@ def half_width(estimate: Estimate, level: float = LEVEL) -> float | None:
     return None if ends is None else (ends[1] - ends[0]) / 2
 
 
-def caveat(estimate: Estimate) -> str | None:
+def caveat(estimate: Estimate, unit: str = "samples") -> str | None:
     """Say why the interval may not hold the mean as often as it should, or ``None``.
 
     Judged by the skewness of the estimate (Cochran's rule ``n > 25 G^2`` asks for one below
@@ -58,17 +58,21 @@ def caveat(estimate: Estimate) -> str | None:
     freedom that the tails leave to its variance. A sample can't tell of tails
     that it hasn't seen.
 
+    Args:
+        estimate: The estimate.
+        unit: What was drawn: ``"samples"`` or ``"batches"``.
+
     References:
         W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, section 2.15.
     """
     if estimate.standard_error is None:
-        return "the losses of the sample aren't all finite: there is no interval"
+        return "the losses aren't all finite, so there is no interval"
     if estimate.variance <= 0:
         return None
     if abs(estimate.skewness) > _MOST_SKEWED or estimate.freedom < _LEAST_FREEDOM:
         return (
-            "a few samples with large losses make up most of the error, so the interval may be "
-            f"too short: {estimate.n_samples:,} samples are few for tails as heavy as these"
+            f"a few {unit} make up most of the error, so the interval may be too short: "
+            f"{estimate.n_samples:,} {unit} are few for losses that spread like these"
         )
     return None
 

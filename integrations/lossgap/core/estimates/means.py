@@ -61,8 +61,8 @@ class Moments:
     kurtoses: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, strata: np.ndarray, n_strata: int, lost: float = 0) -> "Moments":
-        """Compute them. ``lost`` are degrees of freedom that the values have lost to a fit."""
+    def of(cls, values: np.ndarray, strata: np.ndarray, n_strata: int) -> "Moments":
+        """Compute them."""
 
         def total(numbers: np.ndarray) -> np.ndarray:
             return np.bincount(strata, numbers, n_strata)
@@ -71,8 +71,7 @@ class Moments:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             means = total(values) / n
             deviations = values - means[strata]
-            free = np.maximum(n - 1, 1) * (1 - lost / max(len(values) - n_strata, 1))
-            variances = total(deviations**2) / free
+            variances = total(deviations**2) / np.maximum(n - 1, 1)
             thirds = np.where(n > 2, total(deviations**3) * n / ((n - 1) * (n - 2)), 0.0)  # noqa: PLR2004
             fourths = total(deviations**4) / n
             kurtoses = np.where(variances > 0, fourths / variances**2 - 3, 0.0)
@@ -196,7 +195,7 @@ def _residuals(dx: np.ndarray, dy: np.ndarray, slope: float, shift: float) -> np
     """
     squares = dx @ dx
     leverage = np.minimum(dx**2 / squares, 0.9)
-    return (dy - slope * dx) / (1 - leverage) * (1 + shift * dx / squares)
+    return np.asarray((dy - slope * dx) / (1 - leverage) * (1 + shift * dx / squares))
 
 
 def ratio_mean(values: np.ndarray, counts: np.ndarray, n_batches: int) -> Estimate:
@@ -223,7 +222,7 @@ def ratio_mean(values: np.ndarray, counts: np.ndarray, n_batches: int) -> Estima
         scaled = counts * (values - mean) * m / counts.sum()
     found = Moments.of(scaled, np.zeros(m, np.int64), 1)
     fractions = 1 / found.counts - 1 / n_batches
-    estimate = _estimate(
+    return _estimate(
         value=mean,
         terms=found.variances * fractions,
         cubes=found.thirds * fractions * (1 / found.counts - 2 / n_batches),
@@ -231,7 +230,6 @@ def ratio_mean(values: np.ndarray, counts: np.ndarray, n_batches: int) -> Estima
         floor=0.0,
         n_limit=n_batches,
     )
-    return estimate
 
 
 def _beyond(found: Moments, weights: np.ndarray, sizes: np.ndarray, n_total: int | None) -> float:
@@ -241,7 +239,7 @@ def _beyond(found: Moments, weights: np.ndarray, sizes: np.ndarray, n_total: int
         return 0.0
     mean = weights @ found.means
     spread = float(weights @ (found.variances + (found.means - mean) ** 2))
-    return spread * (1 / n_frame - 1 / n_total)
+    return float(spread * (1 / n_frame - 1 / n_total))
 
 
 def _estimate(

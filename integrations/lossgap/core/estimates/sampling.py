@@ -100,7 +100,7 @@ def proportional(n: int, sizes: np.ndarray) -> np.ndarray:
     while (counts < least).any() and (counts > least).any():
         counts[np.argmin(counts - least)] += 1
         counts[np.argmax(counts - least)] -= 1
-    return np.clip(counts, least, sizes)
+    return np.asarray(np.clip(counts, least, sizes))
 
 
 def class_labels(y: np.ndarray | None) -> np.ndarray | None:

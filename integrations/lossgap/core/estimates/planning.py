@@ -1,0 +1,241 @@
+"""How many samples a measurement takes: a count, a precision, or a fraction of the time."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lossgap.core.estimates.intervals import half_width
+from lossgap.core.estimates.means import Estimate
+
+PILOT: int = 512
+"""Samples from which it is judged how many more it takes."""
+
+REFERENCE_FACTOR: int = 3
+"""How many times the samples of a measurement are measured once, to measure changes against."""
+
+_FEWEST_BATCHES = 2  # that have a spread
+_PILOT_BATCHES = 16
+_Z95 = 1.96
+_MARGIN = 1.1  # more samples than the variance asks for: it is itself estimated
+_LEAST_GROWTH, _MOST_GROWTH = 1.25, 4.0
+_WHOLE = 0.5  # of a set: from here on all of it is measured
+_WORTHWHILE = 4  # further measurements that a reference serves
+_ON_REFERENCES = 0.4  # of the time that is left
+
+
+class Plan(Protocol):
+    """Says how many units to take next: samples, or batches where only these have a loss.
+
+    ``n_all`` are the units that there are, ``size`` the samples in each.
+    """
+
+    def least(self, n_all: int, size: float = 1.0) -> int:
+        """Return the fewest that will be taken."""
+        ...
+
+    def first(self, last: Sequence[Estimate], n_all: int, size: float = 1.0) -> int:
+        """Return how many to begin a measurement with, given the estimates of the last one."""
+        ...
+
+    def further(self, now: Sequence[Estimate], seconds: float, n_all: int) -> int:
+        """Return how many it takes in all, or 0 where those that were taken are enough.
+
+        Args:
+            now: Estimates from the units so far, the best one first.
+            seconds: Time that they took.
+            n_all: Units that there are.
+        """
+        ...
+
+    def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
+        """Return how many samples a reference takes, or 0 where it isn't worth it.
+
+        Args:
+            n: Samples of a plain measurement.
+            seconds: Time for each sample.
+            n_left: Measurements that follow; ``None`` where unknown.
+            n_all: Samples that there are.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of samples, or a fraction of all; never a sample more."""
+
+    samples: float
+
+    def least(self, n_all: int, size: float = 1.0) -> int:
+        """Return the number of samples, or of the batches that hold them."""
+        n = self.samples / size if isinstance(self.samples, int) else self.samples * n_all
+        return min(_few(math.ceil(n), size), n_all)
+
+    def first(self, last: Sequence[Estimate], n_all: int, size: float = 1.0) -> int:
+        """Return the same."""
+        del last
+        return self.least(n_all, size)
+
+    def further(self, now: Sequence[Estimate], seconds: float, n_all: int) -> int:
+        """Return 0."""
+        del now, seconds, n_all
+        return 0
+
+    def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
+        """Return 0: it would take more samples than were asked for."""
+        del n, seconds, n_left, n_all
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """As many samples as it takes for a relative half-width of the 95 % interval."""
+
+    relative: float
+
+    def least(self, n_all: int, size: float = 1.0) -> int:
+        """Return the size of a pilot sample."""
+        return _pilot(n_all, size)
+
+    def first(self, last: Sequence[Estimate], n_all: int, size: float = 1.0) -> int:
+        """Return what would have been enough the last time."""
+        pilot = self.least(n_all, size)
+        return max(self._enough(last, n_all), pilot) if last else pilot
+
+    def further(self, now: Sequence[Estimate], seconds: float, n_all: int) -> int:
+        """Return 0 where the best interval is short enough, and else what should be enough."""
+        del seconds
+        best = now[0]
+        half, n = half_width(best), best.n_samples
+        if half is None or half <= self.relative * abs(best.value) or n >= n_all:
+            return 0
+        enough = max(self._enough(now, n_all), math.ceil(_LEAST_GROWTH * n))
+        return min(enough, n_all if enough >= _WHOLE * n_all else int(_MOST_GROWTH * n), n_all)
+
+    def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
+        """Return a few times the samples of a plain measurement, or all where these are fewer."""
+        del seconds
+        if n_left is not None and n_left < _WORTHWHILE:
+            return 0
+        size = REFERENCE_FACTOR * n
+        return n_all if size >= _WHOLE * n_all else size
+
+    def _enough(self, estimates: Sequence[Estimate], n_all: int) -> int:
+        target = [(self.relative * abs(e.value) / _Z95) ** 2 for e in estimates]
+        needs = [e.samples_for(v) for e, v in zip(estimates, target, strict=True)]
+        need = min(_MARGIN * min(needs), float(n_all))
+        return n_all if need >= _WHOLE * n_all else math.ceil(need)
+
+
+def _few(n: int, size: float) -> int:
+    return max(n, _FEWEST_BATCHES) if size > 1 else n
+
+
+def _pilot(n_all: int, size: float) -> int:
+    return min(max(math.ceil(PILOT / size), _PILOT_BATCHES), n_all)
+
+
+class Purse:
+    """The time that measuring may take: a fraction of the training's, counted while it runs.
+
+    What a measurement may spend is what is left, shared out over those that follow: where
+    their number is known, over the time that the training will probably have taken at its
+    end; else over the time so far. Compiling is paid from the same purse.
+    """
+
+    def __init__(
+        self,
+        fraction: float,
+        n_planned: int | None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            fraction: Time for measuring, over the time for training.
+            n_planned: Measurements of the training; ``None`` where unknown.
+            clock: Returns the time in seconds.
+        """
+        self._fraction = fraction
+        self._n_planned = n_planned
+        self._clock = clock
+        self._began = clock()
+        self._spent = 0.0
+        self._n_begun = 0
+        self._paused_at: float | None = None
+
+    @property
+    def training_seconds(self) -> float:
+        """Time since the start, less what was spent on measuring."""
+        now = self._clock() if self._paused_at is None else self._paused_at
+        return max(now - self._began - self._spent, 0.0)
+
+    @property
+    def overhead(self) -> float:
+        """Time spent on measuring, as a fraction of that of the training so far."""
+        training = self.training_seconds
+        return self._spent / training if training > 0 else math.inf
+
+    @property
+    def n_left(self) -> int | None:
+        """Measurements that follow on the one that was begun last."""
+        return None if self._n_planned is None else max(self._n_planned - self._n_begun, 0)
+
+    @contextmanager
+    def measuring(self, *, counted: bool = True) -> Iterator[None]:
+        """Pay for what happens meanwhile; it is a measurement where it is ``counted``."""
+        self._paused_at = self._clock()
+        self._n_begun += counted
+        try:
+            yield
+        finally:
+            self._spent += self._clock() - self._paused_at
+            self._paused_at = None
+
+    def left(self) -> float:
+        """Return what is left of the whole training's time for measuring, in seconds."""
+        done = max(self._n_begun, 1)
+        expected = self.training_seconds * max(self._n_planned or done, done) / done
+        return self._fraction * expected - self._spent
+
+    def share(self) -> float:
+        """Return what the measurement that was begun may take, in seconds; 0 for debts."""
+        return max(self.left() / (1 + (self.n_left or 0)), 0.0)
+
+
+@dataclass(slots=True)
+class Budget:
+    """As many samples as a share of the training's time allows.
+
+    Attributes:
+        purse: The time for measuring.
+        part: The part of it that is this measurement's; the rest is for the gap's causes.
+    """
+
+    purse: Purse
+    part: float = 1.0
+
+    def least(self, n_all: int, size: float = 1.0) -> int:
+        """Return the size of a pilot sample."""
+        return _pilot(n_all, size)
+
+    def first(self, last: Sequence[Estimate], n_all: int, size: float = 1.0) -> int:
+        """Return the pilot: its time tells what the rest may be."""
+        del last
+        return self.least(n_all, size)
+
+    def further(self, now: Sequence[Estimate], seconds: float, n_all: int) -> int:
+        """Return what the share of the time is enough for."""
+        n = now[0].n_samples
+        allowed = int(n * self.part * self.purse.share() / max(seconds, 1e-9))
+        return min(allowed, n_all) if allowed > _LEAST_GROWTH * n else 0
+
+    def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
+        """Return a few times the samples of a measurement, within what is left of the time."""
+        if n_left is None or n_left < _WORTHWHILE:
+            return 0
+        payable = int(_ON_REFERENCES * self.part * self.purse.left() / max(seconds, 1e-12))
+        size = min(REFERENCE_FACTOR * n, payable, n_all)
+        return size if size > n else 0
