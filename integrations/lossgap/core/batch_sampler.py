@@ -47,13 +47,12 @@ class BatchSampler:
         self._last: list[Estimate] = []
         self.compile_seconds = time.perf_counter() - begin
 
-    def run(self, n_left: int | None = None) -> Evaluated:
+    def run(self) -> Evaluated:
         """Measure the model as it is now.
 
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
-        del n_left
         units = self._feed.units(self._seed)
         if not units.n_units:
             raise DataError("The data are empty: no batch was read.")

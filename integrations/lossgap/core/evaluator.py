@@ -91,13 +91,12 @@ class Evaluator:
             self._batch_size = fast_batch_size(model)
         self.compile_seconds = time.perf_counter() - begin
 
-    def run(self, n_left: int | None = None) -> Evaluated:
-        """Measure the model as it is now, whatever follows.
+    def run(self) -> Evaluated:
+        """Measure the model as it is now.
 
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
-        del n_left
         chunks = self._feed.chunks(self._batch_size)
         parts, state = self._pass.over(chunks, self._evaluation.initial_state())
         if not parts:

@@ -35,8 +35,8 @@ class Measuring(Protocol):
 
     compile_seconds: float
 
-    def run(self, n_left: int | None = None) -> Evaluated:
-        """Measure the model as it is now; ``n_left`` measurements will follow."""
+    def run(self) -> Evaluated:
+        """Measure the model as it is now."""
         ...
 
 
@@ -112,14 +112,16 @@ class Meter:
 
     def _evaluated(self, n_left: int | None) -> Evaluated:
         """Measure; where samples turn out to have no losses of their own, by batches from now."""
+        if isinstance(self._main, Sampler):
+            self._main.n_left = n_left
         try:
-            return self._main.run(n_left)
+            return self._main.run()
         except NoSampleLossesError:
             if self._plan is None:
                 raise
             metrics = self._settings.metrics
             self._main = self._timed(self._by_batches(self._feed, self._plan, metrics=metrics))
-            return self._main.run(n_left)
+            return self._main.run()
 
     @property
     def compile_seconds(self) -> float:
@@ -160,7 +162,7 @@ class Meter:
     ) -> Measurement:
         begin, compiled = time.perf_counter(), self._compile_seconds
         evaluated = self._evaluated(n_left)
-        fed = self._fed.run(n_left) if self._fed else evaluated
+        fed = self._fed.run() if self._fed else evaluated
         shares = self._shares() if self._settings.parts else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))

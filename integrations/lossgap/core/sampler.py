@@ -60,6 +60,10 @@ class Sampler:
     them measure how the loss has changed (:func:`~lossgap.core.estimates.means.regression_mean`).
     Of the estimates with and without a reference, the one with the smaller variance is taken.
     Where a plan wants all samples, the pass is exact.
+
+    Attributes:
+        n_left: Measurements that will follow, which a reference would serve; ``None`` where
+            unknown.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Sampler:
         labels = None if loss_range is not None else class_labels(feed.targets)
         size = max(FRAME_SIZE, n_least)
         self._frame = Frame.drawn(feed.n_total, labels, n_least=n_least, size=size, seed=seed)
+        self.n_left: int | None = None
         self._reference: Reference | None = None
         self._last: list[Estimate] = []
         self._kept: dict[tuple[int, int], list[Any]] = {}
@@ -132,12 +137,8 @@ class Sampler:
     def _begun(self) -> list[Any]:
         return self._evaluation.initial_state()
 
-    def run(self, n_left: int | None = None) -> Evaluated:
-        """Measure the model as it is now.
-
-        Args:
-            n_left: Measurements that will follow; ``None`` where unknown.
-        """
+    def run(self) -> Evaluated:
+        """Measure the model as it is now."""
         n_all = self._frame.n_frame
         taken = _Taken(self._begun(), np.zeros(len(self._frame.places), np.int64))
         n, renewed = self._first(n_all)
@@ -153,7 +154,7 @@ class Sampler:
                 n = 0
             if not n and self._reference is None and not renewed:
                 per_sample = taken.seconds / taken.n_samples
-                n = self._plan.reference(taken.n_samples, per_sample, n_left, n_all)
+                n = self._plan.reference(taken.n_samples, per_sample, self.n_left, n_all)
                 renewed = n > 0
             if n <= taken.n_samples:
                 break

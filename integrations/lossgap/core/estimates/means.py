@@ -45,7 +45,7 @@ class Estimate:
         if spread <= 0 or not self.variance > self.floor:
             return float(self.n_samples)
         unit = (self.variance - self.floor) / spread
-        if variance <= self.floor:
+        if variance < self.floor:
             return math.inf
         return 1 / ((variance - self.floor) / unit + 1 / self.n_limit)
 

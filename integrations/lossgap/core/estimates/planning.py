@@ -198,10 +198,11 @@ class Purse:
         """Return what is left of the whole training's time for measuring, in seconds."""
         done = max(self._n_begun, 1)
         expected = self.training_seconds * max(self._n_planned or done, done) / done
-        return self._fraction * expected - self._spent
+        running = 0.0 if self._paused_at is None else self._clock() - self._paused_at
+        return self._fraction * expected - self._spent - running
 
     def share(self) -> float:
-        """Return what the measurement that was begun may take, in seconds; 0 for debts."""
+        """Return what the measurement that was begun may still take, in seconds; 0 for debts."""
         return max(self.left() / (1 + (self.n_left or 0)), 0.0)
 
 
@@ -229,8 +230,8 @@ class Budget:
     def further(self, now: Sequence[Estimate], seconds: float, n_all: int) -> int:
         """Return what the share of the time is enough for."""
         n = now[0].n_samples
-        allowed = int(n * self.part * self.purse.share() / max(seconds, 1e-9))
-        return min(allowed, n_all) if allowed > _LEAST_GROWTH * n else 0
+        more = int(n * self.part * self.purse.share() / max(seconds, 1e-9))
+        return min(n + more, n_all) if more > (_LEAST_GROWTH - 1) * n else 0
 
     def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
         """Return a few times the samples of a measurement, within what is left of the time."""
