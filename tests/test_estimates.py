@@ -367,7 +367,7 @@ def test_a_count_is_kept_and_a_fraction_is_of_all():
     assert Count(300).first([], 1000) == 300
     assert Count(300).first([], 200) == 200
     assert Count(0.25).first([], 1000) == 250
-    assert Count(100).first([], 50, 32.0) == 4  # batches
+    assert Count(100).first([], 50, 32.0) == 3  # batches
     assert Count(300).further([], 1.0, 1000) == Count(300).reference(300, 1.0, 9, 1000) == 0
 
 

@@ -69,7 +69,8 @@ def caveat(estimate: Estimate, unit: str = "samples") -> str | None:
         return "the losses aren't all finite, so there is no interval"
     if estimate.variance <= 0:
         return None
-    if abs(estimate.skewness) > _MOST_SKEWED or estimate.freedom < _LEAST_FREEDOM:
+    least = min(_LEAST_FREEDOM, (estimate.n_samples - 1) / 2)  # a few values alone are no tails
+    if abs(estimate.skewness) > _MOST_SKEWED or estimate.freedom < least:
         return (
             f"a few {unit} make up most of the error, so the interval may be too short: "
             f"{estimate.n_samples:,} {unit} are few for losses that spread like these"

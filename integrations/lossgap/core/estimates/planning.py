@@ -71,7 +71,7 @@ class Count:
     def least(self, n_all: int, size: float = 1.0) -> int:
         """Return the number of samples, or of the batches that hold them."""
         n = self.samples / size if isinstance(self.samples, int) else self.samples * n_all
-        return min(_few(math.ceil(n), size), n_all)
+        return min(_few(round(n), size), n_all)
 
     def first(self, last: Sequence[Estimate], n_all: int, size: float = 1.0) -> int:
         """Return the same."""
@@ -130,7 +130,7 @@ class Precision:
 
 
 def _few(n: int, size: float) -> int:
-    return max(n, _FEWEST_BATCHES) if size > 1 else n
+    return max(n, _FEWEST_BATCHES if size > 1 else 1)
 
 
 def _pilot(n_all: int, size: float) -> int:
