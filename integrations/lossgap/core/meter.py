@@ -75,6 +75,12 @@ class Meter:
         self._parts_seconds = 0.0
         self._saved = 0.0
         self._validation: Evaluator | None = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """Pay for what was compiled, so that it isn't taken for the time of a measurement."""
+        if self._purse is not None:
+            self._purse.settle()
 
     def _measuring(self, feed: Feed, *, metrics: bool) -> Measuring:
         """Compile what measures a feed: all of it, samples of it, or batches of it."""
@@ -205,6 +211,7 @@ class Meter:
                 n_samples=plan.least(self._feed.n_total) if isinstance(plan, Count) else None,
             )
             self._compile_seconds += self._decomposition.compile_seconds
+            self._settle()
         elif self._purse is not None:
             self._saved += _FOR_PARTS * self._purse.share()
             if self._saved < self._parts_seconds:

@@ -139,6 +139,7 @@ class Sampler:
 
     def run(self) -> Evaluated:
         """Measure the model as it is now."""
+        begin = time.perf_counter()
         n_all = self._frame.n_frame
         taken = _Taken(self._begun(), np.zeros(len(self._frame.places), np.int64))
         n, renewed = self._first(n_all)
@@ -147,6 +148,7 @@ class Sampler:
                 return self._all(taken)
             self._extend(taken, self._frame.allocated(n))
             estimates = self._estimates(taken)
+            taken.seconds = time.perf_counter() - begin
             if not renewed:
                 judged = self._widened(taken, estimates)
                 n = self._plan.further(judged, taken.seconds, n_all)
@@ -283,7 +285,6 @@ class Sampler:
 
     def _extend(self, taken: "_Taken", counts: np.ndarray) -> None:
         """Measure further samples, up to these counts of each stratum."""
-        begin = time.perf_counter()
         counts = np.maximum(counts, taken.counts)
         places = self._frame.between(taken.counts, counts)
         for start in range(0, len(places), self._n_at_once()):
@@ -291,7 +292,6 @@ class Sampler:
             leaves = self._leaves(some)
             self._measure(taken, self._chunk(leaves, len(some)), some)
         taken.counts = counts
-        taken.seconds += time.perf_counter() - begin
 
     def _measure(self, taken: "_Taken", chunk: Chunk, places: np.ndarray) -> None:
         rows, taken.state = self._pass.over([chunk], taken.state)
@@ -327,7 +327,6 @@ class Sampler:
 
     def _all(self, taken: "_Taken") -> Evaluated:
         """Measure all samples, in their order: an exact pass, and a reference."""
-        begin = time.perf_counter()
         taken.restart(self._begun())
         n_done = 0
         for chunk in self._feed.chunks(self._batch_size):
@@ -335,7 +334,6 @@ class Sampler:
                 n = int(part.splits[-1] - part.splits[0])
                 self._measure(taken, part, np.arange(n_done, n_done + n))
                 n_done += n
-        taken.seconds += time.perf_counter() - begin
         rows, losses = np.concatenate(taken.rows), taken.values[:, DATA_LOSS]
         data_loss, weighted, penalties = self._pass.means(rows)
         metrics = self._evaluation.metrics(taken.state)

@@ -71,9 +71,10 @@ class Moments:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             means = total(values) / n
             deviations = values - means[strata]
-            variances = total(deviations**2) / np.maximum(n - 1, 1)
-            thirds = np.where(n > 2, total(deviations**3) * n / ((n - 1) * (n - 2)), 0.0)  # noqa: PLR2004
-            fourths = total(deviations**4) / n
+            squares = deviations * deviations  # powers take ten times as long
+            variances = total(squares) / np.maximum(n - 1, 1)
+            thirds = np.where(n > 2, total(squares * deviations) * n / ((n - 1) * (n - 2)), 0.0)  # noqa: PLR2004
+            fourths = total(squares * squares) / n
             kurtoses = np.where(variances > 0, fourths / variances**2 - 3, 0.0)
         return cls(n, means, variances, thirds, kurtoses)
 

@@ -19,10 +19,11 @@ REFERENCE_FACTOR: int = 3
 _FEWEST_BATCHES = 2  # that have a spread
 _PILOT_BATCHES = 16
 _Z95 = 1.96
-_MARGIN = 1.1  # more samples than the variance asks for: it is itself estimated
-_LEAST_GROWTH, _MOST_GROWTH = 1.25, 4.0
+_MARGIN = 1.05  # more samples than the variance asks for: it is itself estimated
+_LEAST_GROWTH, _MOST_GROWTH = 1.1, 4.0
 _WHOLE = 0.5  # of a set: from here on all of it is measured
 _WORTHWHILE = 4  # further measurements that a reference serves
+_LEAST_SHARE = 0.5  # of what a measurement has without debts
 _ON_REFERENCES = 0.4  # of the time that is left
 
 
@@ -142,7 +143,9 @@ class Purse:
 
     What a measurement may spend is what is left, shared out over those that follow: where
     their number is known, over the time that the training will probably have taken at its
-    end; else over the time so far. Compiling is paid from the same purse.
+    end; else over the time so far. Compiling is paid from the same purse; but a debt never
+    takes more than half of what a measurement would have had without it, so that a short
+    training, which can't pay for the compilation, is still measured.
     """
 
     def __init__(
@@ -194,6 +197,13 @@ class Purse:
             self._spent += self._clock() - self._paused_at
             self._paused_at = None
 
+    def settle(self) -> None:
+        """Pay for the measurement so far, so that what follows is compared with its share alone."""
+        if self._paused_at is not None:
+            now = self._clock()
+            self._spent += now - self._paused_at
+            self._paused_at = now
+
     def left(self) -> float:
         """Return what is left of the whole training's time for measuring, in seconds."""
         done = max(self._n_begun, 1)
@@ -202,8 +212,10 @@ class Purse:
         return self._fraction * expected - self._spent - running
 
     def share(self) -> float:
-        """Return what the measurement that was begun may still take, in seconds; 0 for debts."""
-        return max(self.left() / (1 + (self.n_left or 0)), 0.0)
+        """Return what the measurement that was begun may still take, in seconds."""
+        fair = self._fraction * self.training_seconds / max(self._n_begun, 1)
+        running = 0.0 if self._paused_at is None else self._clock() - self._paused_at
+        return max(self.left() / (1 + (self.n_left or 0)), _LEAST_SHARE * fair - running, 0.0)
 
 
 @dataclass(slots=True)
