@@ -331,8 +331,12 @@ class TrueLoss(keras.callbacks.Callback):
         """Describe the fit that begins to whoever observes it."""
         params = self.params or {}
         callbacks = self._call.callbacks if self._call else ()
+        settings = asdict(self._settings)
+        for name in ("samples", "precision", "budget", "loss_range"):
+            if settings[name] is None:  # exact, and nothing to tell
+                del settings[name]
         return Training(
-            asdict(self._settings),
+            settings,
             callbacks,
             params.get("epochs"),
             bool(params.get("verbose")),

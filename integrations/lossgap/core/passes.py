@@ -32,6 +32,7 @@ class Pass:
         self.evaluation = evaluation
         self._loop = self._looped()
         self._checked = not overrides(model, "test_step")
+        self._known = not backends.active().runs_eagerly(model)
 
     def _looped(self) -> Loop:
         state = self.evaluation.initial_state()
@@ -81,6 +82,12 @@ class Pass:
             return np.asarray(rows[:, n_losses] - rows[:, 1])
         return np.asarray(rows[:, n_losses:].sum(1))
 
+    def probe(self, leaves: list[Any], n_samples: int) -> None:
+        """Run a batch where nothing is traced: what a trace tells of the model shows then."""
+        if backends.active().runs_eagerly(self._model):
+            self._loop(leaves, splits([n_samples]), self.evaluation.initial_state())
+            self._known = True
+
     def mixes(self, *, metrics: bool) -> bool:
         """Tell whether the batch size may matter, by the code, by the trace and by trying.
 
@@ -88,7 +95,7 @@ class Pass:
         whole batch.
         """
         if (
-            backends.active().runs_eagerly(self._model)  # then nothing was traced that would tell
+            not self._known  # nothing was traced that would tell
             or self.evaluation.mixes_batch
             or depends_on_batches(self._model, metrics=metrics)
             or not isinstance(self._feed, ArrayFeed)  # its batches are those of the training

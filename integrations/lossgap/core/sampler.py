@@ -115,11 +115,11 @@ class Sampler:
         self.setup_seconds = time.perf_counter() - begin - self.compile_seconds
 
     def _traced(self, model: Any, weights: Weights, *, metrics: bool, capacity: int) -> Samplewise:
-        eager = backends.active().runs_eagerly(model)  # then no trace tells of masks
-        if eager or inspection.depends_on_batches(model, metrics=False):
+        if inspection.depends_on_batches(model, metrics=False):
             raise NoSampleLossesError("The loss isn't a mean over samples.")
         found = Samplewise(model, self._feed.layout, weights, metrics=metrics, capacity=capacity)
         self._pass = Pass(model, self._feed, found)
+        self._pass.probe(*self._feed.first_batch())
         if not found.has_losses or self._pass.mixes(metrics=False):
             raise NoSampleLossesError("The loss isn't a mean over samples.")
         return found
