@@ -346,3 +346,56 @@ def test_a_caveat_is_told_once():
         linear().fit(x, y, epochs=3, verbose=0, callbacks=[callback])
     assert len(told) == 1
     assert all(m.caveat for m in callback.measurements)
+
+
+def test_a_stateful_model_is_measured_exactly_and_says_so():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(64, 3, 2)).astype("float32")
+    y = rng.normal(size=(64, 1)).astype("float32")
+    inputs = keras.Input(batch_shape=(16, 3, 2))
+    hidden = layers.SimpleRNN(4, stateful=True)(inputs)
+    model = ready(keras.Model(inputs, layers.Dense(1)(hidden)), "mse")
+    full = lossgap.measure(model, x, y, batch_size=16)
+    part = lossgap.measure(model, x, y, batch_size=16, samples=32)
+    assert part.true_loss == full.true_loss
+    assert part.n_samples == 64
+    assert "stateful" in part.caveat
+
+
+def test_a_dataset_is_read_once_and_sampled_from_then_on():
+    n_reads = 0
+
+    class Counted(keras.utils.PyDataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            nonlocal n_reads
+            n_reads += 1
+            place = slice(index * 32, index * 32 + 32)
+            return X[place], Y[place]
+
+    X, Y = regression(640)
+    model = linear(dropout=0.0)
+    callback = lossgap.TrueLoss(Counted(), samples=160, parts=False)
+    model.fit(X, Y, epochs=3, verbose=0, callbacks=[callback])
+    assert [m.n_samples for m in callback.measurements] == [160] * 3
+    assert n_reads <= 22
+    last = callback.measurements[-1]
+    assert abs(last.true_loss - mse(model, X, Y)) < 4 * last.standard_error
+
+
+def test_losses_that_do_not_add_up_are_measured_by_batches(monkeypatch):
+    """A loss of Keras's that one day isn't the mean of what it is without a reduction."""
+    x, y = regression(640)
+    model = ready(chain((4,), layers.Dense(1)), "mse")
+    full = lossgap.measure(model, x, y)
+    original = Samplewise._columns
+
+    def columns(self, *arguments):
+        return [1.5 * column for column in original(self, *arguments)]
+
+    monkeypatch.setattr(Samplewise, "_columns", columns)
+    part = lossgap.measure(model, x, y, samples=320)
+    assert part.n_samples == 320
+    assert abs(part.true_loss - full.true_loss) < 4 * part.standard_error

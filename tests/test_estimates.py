@@ -284,7 +284,7 @@ def test_a_value_out_of_range_is_an_error(value):
 
 def test_a_larger_sample_holds_a_smaller_one_and_every_class_has_its_share():
     labels = np.random.default_rng(10).choice(3, 1000, p=[0.7, 0.2, 0.1])
-    frame = Frame.drawn(1000, labels, n_least=100, size=2000, seed=0)
+    frame = Frame.drawn(1000, labels.__getitem__, n_least=100, size=2000, seed=0)
     small, large = frame.allocated(100), frame.allocated(400)
     zero = np.zeros(3, int)
     chosen = [set(frame.order[frame.between(zero, counts)]) for counts in (small, large)]
@@ -299,20 +299,20 @@ def test_every_sample_has_the_same_chance():
     labels = np.arange(40) % 4
     hits = np.zeros(40)
     for seed in range(4000):
-        frame = Frame.drawn(40, labels, n_least=40, size=40, seed=seed)
+        frame = Frame.drawn(40, labels.__getitem__, n_least=40, size=40, seed=seed)
         hits[frame.order[frame.between(np.zeros(4, int), frame.allocated(12))]] += 1
     assert np.abs(hits / 4000 - 12 / 40).max() < 0.03
 
 
 def test_a_frame_may_be_a_part_of_the_set():
-    frame = Frame.drawn(10_000, None, n_least=10, size=100, seed=0)
+    frame = Frame.drawn(10_000, lambda _: None, n_least=10, size=100, seed=0)
     assert frame.n_frame == len(set(frame.order)) == 100
     assert frame.n_total == 10_000
 
 
 def test_classes_too_small_to_have_a_variance_share_a_stratum():
     labels = np.array([0] * 500 + [1] * 480 + [2] * 11 + [3] * 9)
-    frame = Frame.drawn(1000, labels, n_least=100, size=1000, seed=0)
+    frame = Frame.drawn(1000, labels.__getitem__, n_least=100, size=1000, seed=0)
     assert sorted(frame.sizes) in ([500, 500], [480, 520])
 
 

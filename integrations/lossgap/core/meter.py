@@ -27,6 +27,10 @@ _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
 _ROUNDING = 1e-6
 # A loss this many times smaller than the sum it is part of has too few digits left in float32.
 _CANCELLING = 20.0
+_HAS_MEMORY = (
+    "the model has stateful recurrent layers, so that a batch depends on those before it and none "
+    "can be left out: all samples are measured, whatever that costs"
+)
 _FOR_PARTS = 0.5  # of the time that a budget allows
 
 
@@ -65,6 +69,7 @@ class Meter:
         self._weights = weights
         self._settings = settings
         self._purse = purse
+        self._caveat: str | None = None
         self._compile_seconds = 0.0
         self._feed = feeds.clean or feeds.fed
         has_two = settings.parts and feeds.clean is not None
@@ -85,7 +90,10 @@ class Meter:
     def _measuring(self, feed: Feed, *, metrics: bool) -> Measuring:
         """Compile what measures a feed: all of it, samples of it, or batches of it."""
         plan, seed = self._plan, self._settings.seed
-        if plan is None or inspection.has_memory(self._model):
+        if plan is not None and inspection.has_memory(self._model):
+            self._caveat = _HAS_MEMORY
+            plan = None
+        if plan is None:
             return self._compiled(feed, metrics=metrics)
         found: Measuring | None = None
         if isinstance(feed, ArrayFeed):
@@ -192,7 +200,7 @@ class Meter:
             seconds=time.perf_counter() - begin - waited,
             precision=str(self._model.dtype_policy.name),
             interval=evaluated.interval,
-            caveat=evaluated.caveat,
+            caveat=self._caveat or evaluated.caveat,
         )
 
     def _shares(self) -> Shares | None:

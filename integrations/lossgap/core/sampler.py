@@ -104,15 +104,20 @@ class Sampler:
         self._warm_up()
         self.compile_seconds = time.perf_counter() - begin
         n_least = plan.least(feed.n_total)
-        labels = None if loss_range is not None else class_labels(feed.targets)
         size = max(FRAME_SIZE, n_least)
-        self._frame = Frame.drawn(feed.n_total, labels, n_least=n_least, size=size, seed=seed)
+        self._frame = Frame.drawn(
+            feed.n_total, self._classes, n_least=n_least, size=size, seed=seed
+        )
         self.n_left: int | None = None
         self._reference: Reference | None = None
         self._last: list[Estimate] = []
+        self._per_sample = 0.0
         self._kept: dict[tuple[int, int], list[Any]] = {}
         self._kept_bytes = 0
         self.setup_seconds = time.perf_counter() - begin - self.compile_seconds
+
+    def _classes(self, indices: np.ndarray) -> np.ndarray | None:
+        return None if self._range is not None else class_labels(self._feed.targets(indices))
 
     def _traced(self, model: Any, weights: Weights, *, metrics: bool, capacity: int) -> Samplewise:
         if inspection.depends_on_batches(model, metrics=False):
@@ -171,11 +176,14 @@ class Sampler:
         """
         reference = self._reference
         if reference is not None and reference.n_since >= reference.sizes.sum():
-            return int(reference.sizes.sum()), True
+            size = int(reference.sizes.sum())
+            if self._plan.is_payable(size, self._per_sample):
+                return size, True
         return self._plan.first(self._last, n_all), False
 
     def _remember(self, taken: "_Taken", estimates: list[Estimate], *, renewed: bool) -> None:
         self._last = estimates
+        self._per_sample = taken.seconds / taken.n_samples
         if renewed:
             self._refer(taken.places, taken.values[:, DATA_LOSS], taken.counts)
         elif self._reference is not None:

@@ -51,6 +51,10 @@ class Plan(Protocol):
         """
         ...
 
+    def is_payable(self, n: int, seconds: float) -> bool:
+        """Tell whether a reference of ``n`` samples may be renewed, at a time for each."""
+        ...
+
     def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
         """Return how many samples a reference takes, or 0 where it isn't worth it.
 
@@ -84,6 +88,11 @@ class Count:
         del now, seconds, n_all
         return 0
 
+    def is_payable(self, n: int, seconds: float) -> bool:
+        """Return that it isn't."""
+        del n, seconds
+        return False
+
     def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
         """Return 0: it would take more samples than were asked for."""
         del n, seconds, n_left, n_all
@@ -114,6 +123,11 @@ class Precision:
             return 0
         enough = max(self._enough(now, n_all), math.ceil(_LEAST_GROWTH * n))
         return min(enough, n_all if enough >= _WHOLE * n_all else int(_MOST_GROWTH * n), n_all)
+
+    def is_payable(self, n: int, seconds: float) -> bool:
+        """Return that it is."""
+        del n, seconds
+        return True
 
     def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
         """Return a few times the samples of a plain measurement, or all where these are fewer."""
@@ -245,10 +259,13 @@ class Budget:
         more = int(n * self.part * self.purse.share() / max(seconds, 1e-9))
         return min(n + more, n_all) if more > (_LEAST_GROWTH - 1) * n else 0
 
+    def is_payable(self, n: int, seconds: float) -> bool:
+        """Tell whether enough of the time is left."""
+        return n * seconds <= _ON_REFERENCES * self.part * self.purse.left()
+
     def reference(self, n: int, seconds: float, n_left: int | None, n_all: int) -> int:
         """Return a few times the samples of a measurement, within what is left of the time."""
         if n_left is None or n_left < _WORTHWHILE:
             return 0
-        payable = int(_ON_REFERENCES * self.part * self.purse.left() / max(seconds, 1e-12))
-        size = min(REFERENCE_FACTOR * n, payable, n_all)
-        return size if size > n else 0
+        size = min(REFERENCE_FACTOR * n, n_all)
+        return size if size > n and self.is_payable(size, seconds) else 0

@@ -1,5 +1,6 @@
 """Which samples an estimate looks at: without replacement, in proportion to the classes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,13 +35,20 @@ class Frame:
 
     @classmethod
     def drawn(
-        cls, n_total: int, labels: np.ndarray | None, *, n_least: int, size: int, seed: int
+        cls,
+        n_total: int,
+        labels: Callable[[np.ndarray], np.ndarray | None],
+        *,
+        n_least: int,
+        size: int,
+        seed: int,
     ) -> "Frame":
         """Put samples into random order and sort them into strata.
 
         Args:
             n_total: Samples in the set.
-            labels: Class of each sample, shape ``(n_total,)``; ``None`` for one stratum.
+            labels: Gives the classes of the samples with these indices, numbers from 0, or
+                ``None`` for one stratum.
             n_least: The smallest sample that will be taken. A class of which it holds fewer
                 than 8 shares a stratum with the others like it.
             size: Samples in the frame, where there are as many.
@@ -50,7 +58,8 @@ class Frame:
         size = min(size, n_total)
         whole = size == n_total
         order = rng.permutation(n_total) if whole else rng.choice(n_total, size, replace=False)
-        strata = np.zeros(size, np.int64) if labels is None else _merged(labels[order], n_least)
+        classes = labels(order)
+        strata = np.zeros(size, np.int64) if classes is None else _merged(classes, n_least)
         by_stratum = np.argsort(strata, kind="stable")
         places = np.split(by_stratum, np.cumsum(np.bincount(strata))[:-1])
         return cls(order, strata, tuple(places), n_total)
@@ -121,14 +130,27 @@ def class_labels(y: np.ndarray | None) -> np.ndarray | None:
             return None
         labels = y.argmax(1)
     else:
-        labels = y.reshape(-1)
+        labels = y.reshape(-1).astype(np.int64) if y.dtype.kind == "b" else y.reshape(-1)
         probe = labels[: 10 * _MOST_CLASSES]
         if labels.dtype.kind == "f" and not np.array_equal(probe, np.round(probe)):
             return None
         if not np.isfinite(labels).all():
             return None
-    kinds, classes = np.unique(labels, return_inverse=True)
-    return classes.reshape(-1) if 1 < len(kinds) <= _MOST_CLASSES else None
+    return _numbered(labels)
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray | None:
+    """Number the classes that occur from 0, without sorting where they are small integers."""
+    low, high = labels.min(), labels.max()
+    if high - low <= 10 * _MOST_CLASSES and np.array_equal(labels, np.round(labels)):
+        places = (labels - low).astype(np.int64)
+        present = np.bincount(places) > 0
+        n_classes = int(present.sum())
+        classes = (np.cumsum(present) - 1)[places]
+    else:
+        kinds, classes = np.unique(labels, return_inverse=True)
+        n_classes = len(kinds)
+    return np.asarray(classes) if 1 < n_classes <= _MOST_CLASSES else None
 
 
 def _is_one_hot(y: np.ndarray) -> bool:
@@ -141,15 +163,12 @@ def _is_one_hot(y: np.ndarray) -> bool:
     )
 
 
-def _merged(labels: np.ndarray, n_least: int) -> np.ndarray:
-    """Number the classes from 0, those together that are too small to stand alone."""
-    kinds, classes = np.unique(labels, return_inverse=True)
-    classes = classes.reshape(-1)
-    expected = np.bincount(classes) * min(n_least / len(labels), 1.0)
+def _merged(classes: np.ndarray, n_least: int) -> np.ndarray:
+    """Number the classes anew, those together that are too small to stand alone."""
+    expected = np.bincount(classes) * min(n_least / len(classes), 1.0)
     small = expected < _FEWEST_IN_A_STRATUM
     if small.any() and expected[small].sum() < _FEWEST_IN_A_STRATUM and not small.all():
         small[np.argmin(np.where(small, np.inf, expected))] = True  # what is left over joins it
     numbers = np.cumsum(~small) - 1
     numbers[small] = np.count_nonzero(~small)
-    del kinds
     return np.asarray(numbers[classes], np.int64)

@@ -86,13 +86,12 @@ class ArrayFeed:
         """Whether there are targets."""
         return self._data[1] is not None
 
-    @property
-    def targets(self) -> np.ndarray | None:
-        """All targets, where they are one array of numbers; else ``None``."""
+    def targets(self, indices: np.ndarray) -> np.ndarray | None:
+        """Return the targets of samples, where they are one array of numbers; else ``None``."""
         y = self._data[1]
         if y is None or keras.tree.is_nested(y) or backends.active().is_ragged(y.array):
             return None
-        return np.asarray(y.convert_to_numpy(y[:]))
+        return np.asarray(y.convert_to_numpy(y[indices]))
 
     @cached_property
     def n_bytes(self) -> int:
