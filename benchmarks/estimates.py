@@ -1,6 +1,8 @@
 """What an exact and an estimated true loss cost, as ratios in one run, and what they promise.
 
-Usage: python benchmarks/estimates.py [--quick] [--only exact budget references coverage growth]
+Usage: python benchmarks/estimates.py [--quick] [--only SECTION ...]
+
+The sections are: exact, steps, budget, references, coverage, growth
 """
 
 import os
@@ -90,9 +92,10 @@ def bare_forward(model: Any, x: np.ndarray) -> Callable[[], Any]:
 def exact(*, quick: bool) -> None:
     """Compare the exact pass with a bare forward pass and with ``evaluate``."""
     head(
-        "The exact pass, with accuracy",
+        "The exact pass",
         "network",
-        "exact : forward pass",
+        "true loss : forward pass",
+        "true loss and accuracy : forward pass",
         "exact : `evaluate`, as `trueloss` does it",
         "exact : epoch",
     )
@@ -103,18 +106,46 @@ def exact(*, quick: bool) -> None:
         model.evaluate(x, y, verbose=0)
         feed = ArrayFeed(x, y, batch_size=32)
         weights = validated_weights(model, ())
-        evaluator = Evaluator(model, feed, weights, batch_size=None, metrics=True)
-        peers = {"exact": evaluator.run, "forward": bare_forward(model, x)}
-        near = in_turn(peers)
+        near = in_turn(
+            {
+                "loss": Evaluator(model, feed, weights, batch_size=None, metrics=False).run,
+                "exact": Evaluator(model, feed, weights, batch_size=None, metrics=True).run,
+                "forward": bare_forward(model, x),
+            }
+        )
         slow = seconds(lambda: model.evaluate(x, y, verbose=0))  # noqa: B023
         epoch = seconds(lambda: model.fit(x, y, batch_size=32, verbose=0))  # noqa: B023
         mine = statistics.median(near["exact"])
         row(
             name,
+            f"{ratio(near, 'loss', 'forward'):.2f}",
             f"{ratio(near, 'exact', 'forward'):.2f}",
             f"{mine / slow:.3f}",
             f"{mine / epoch:.1%}",
         )
+
+
+def steps(*, quick: bool) -> None:
+    """Measure in mid-epoch, every hundred steps."""
+    n_samples = 20_000 if quick else 100_000
+    head(
+        f"Every 100 steps of 32 samples, {n_samples:,} in all, without the parts",
+        "network",
+        "exact : the steps between",
+        "`samples=1000` : the steps between",
+        "relative half-width",
+    )
+    for name, (_, shape) in NETWORKS.items():
+        model, (x, y) = compiled(name), clusters(n_samples, shape)
+        model.fit(x[:64], y[:64], verbose=0)  # traces
+        cells = []
+        for options in ({}, {"samples": 1000}):
+            callback = lossgap.TrueLoss(every=100, unit="step", parts=False, **options)
+            total = seconds(lambda: model.fit(x, y, verbose=0, callbacks=[callback]))  # noqa: B023
+            own = sum(m.seconds for m in callback.measurements)
+            cells.append(f"{own / (total - own - callback.compile_seconds):.1%}")
+        width = callback.measurements[-1].relative_half_width or 0.0
+        row(name, *cells, f"{width:.1%}")
 
 
 def budget(*, quick: bool) -> None:
@@ -319,6 +350,7 @@ def growth(*, quick: bool) -> None:
 
 SECTIONS = {
     "exact": exact,
+    "steps": steps,
     "budget": budget,
     "references": references,
     "coverage": coverage,

@@ -23,7 +23,7 @@ _MARGIN = 1.05  # more samples than the variance asks for: it is itself estimate
 _LEAST_GROWTH, _MOST_GROWTH = 1.1, 4.0
 _WHOLE = 0.5  # of a set: from here on all of it is measured
 _WORTHWHILE = 4  # further measurements that a reference serves
-_LEAST_SHARE = 0.5  # of what a measurement has without debts
+_LEAST_SHARE = 0.3  # of what a measurement has without debts
 _ON_REFERENCES = 0.4  # of the time that is left
 
 
@@ -158,7 +158,7 @@ class Purse:
     What a measurement may spend is what is left, shared out over those that follow: where
     their number is known, over the time that the training will probably have taken at its
     end; else over the time so far. Compiling is paid from the same purse; but a debt never
-    takes more than half of what a measurement would have had without it, so that a short
+    leaves less than 30 % of what a measurement would have had without it, so that a short
     training, which can't pay for the compilation, is still measured.
     """
 
