@@ -8,7 +8,8 @@ import pytest
 
 from lossgap.core.estimates.intervals import caveat, half_width, interval, student_quantile
 from lossgap.core.estimates.means import Estimate, ratio_mean, regression_mean, stratified_mean
-from lossgap.core.estimates.planning import Budget, Count, Precision, Purse
+from lossgap.core.estimates.planning import Budget, Count, Precision
+from lossgap.core.estimates.purse import Purse
 from lossgap.core.estimates.sampling import Frame, class_labels, proportional
 from lossgap.core.estimates.sequences import ConfidenceSequence
 
@@ -212,6 +213,22 @@ def test_the_interval_holds_the_mean_in_95_of_100_samples(losses):
         low, high = interval(stratified_mean(sample, np.zeros(1000, int), np.array([20_000])))
         held += low <= population.mean() <= high
     assert 0.93 <= held / 2000 <= 0.97
+
+
+@pytest.mark.parametrize("losses", list(LOSSES.values())[2:], ids=list(LOSSES)[2:])
+def test_the_interval_holds_the_mean_also_where_it_says_when_to_stop(losses):
+    rng = np.random.default_rng(6)
+    population, plan = losses(rng, 20_000), Precision(0.1)
+    held = 0
+    for _ in range(1000):
+        values, n = rng.permutation(population), plan.first([], 20_000)
+        while n:
+            some = values[:n]
+            estimate = stratified_mean(some, np.zeros(n, int), np.array([20_000]))
+            n = plan.further([estimate], 0.0, 20_000)
+        low, high = interval(estimate)
+        held += low <= population.mean() <= high
+    assert 0.93 <= held / 1000 <= 0.975
 
 
 def test_heavy_tails_are_told_and_light_ones_are_not():

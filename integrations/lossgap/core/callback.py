@@ -13,7 +13,7 @@ from keras.src.utils import io_utils
 
 from lossgap.core import backends, inspection, keys, monitors
 from lossgap.core.averaging import validated_weights
-from lossgap.core.estimates.planning import Purse
+from lossgap.core.estimates.purse import Purse
 from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement

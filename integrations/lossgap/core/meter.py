@@ -11,7 +11,9 @@ import numpy as np
 from lossgap.core import inspection, keys, random_states
 from lossgap.core.batch_sampler import BatchSampler
 from lossgap.core.decomposition import Decomposition, Shares
-from lossgap.core.estimates.planning import Budget, Count, Plan, Precision, Purse
+from lossgap.core.drawn import NoSampleLossesError
+from lossgap.core.estimates.planning import Budget, Count, Plan, Precision
+from lossgap.core.estimates.purse import Purse
 from lossgap.core.evaluator import Evaluated, Evaluator
 from lossgap.core.feeds import Feed
 from lossgap.core.feeds.arrays import ArrayFeed
@@ -19,7 +21,7 @@ from lossgap.core.feeds.choose import Feeds
 from lossgap.core.forward import Weights
 from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
-from lossgap.core.sampler import NoSampleLossesError, Sampler
+from lossgap.core.sampler import Sampler
 from lossgap.core.settings import Settings
 
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
@@ -177,7 +179,7 @@ class Meter:
         begin, compiled = time.perf_counter(), self._compile_seconds
         evaluated = self._evaluated(n_left)
         fed = self._fed.run() if self._fed else evaluated
-        shares = self._shares() if self._settings.parts else None
+        shares = self._shares(n_left) if self._settings.parts else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))
         true_val_loss = self._true_val_loss(val_loss, evaluated) if validate else None
@@ -203,11 +205,11 @@ class Meter:
             caveat=self._caveat or evaluated.caveat,
         )
 
-    def _shares(self) -> Shares | None:
+    def _shares(self, n_left: int | None) -> Shares | None:
         """Share out the gap, after a pass: a feed may know its samples only then.
 
         Under a budget the parts wait until a share of the time has been saved up for them,
-        and are absent until then.
+        and are absent until then. The last measurement of a training has them in any case.
         """
         if self._decomposition is None:
             plan = self._plan
@@ -222,7 +224,7 @@ class Meter:
             self._settle()
         elif self._purse is not None:
             self._saved += _FOR_PARTS * self._purse.share()
-            if self._saved < self._parts_seconds:
+            if self._saved < self._parts_seconds and n_left != 0:
                 return None
         begin = time.perf_counter()
         shares = self._decomposition.run()

@@ -2,13 +2,20 @@
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lossgap.core import backends, inspection
+from lossgap.core.drawn import (
+    NoSampleLossesError,
+    Reference,
+    Taken,
+    check_losses,
+    parts_of,
+    sizes_of,
+)
 from lossgap.core.estimates.intervals import caveat, interval
 from lossgap.core.estimates.means import Estimate, regression_mean, stratified_mean
 from lossgap.core.estimates.planning import Plan
@@ -20,35 +27,12 @@ from lossgap.core.feeds.arrays import ArrayFeed
 from lossgap.core.forward import Weights
 from lossgap.core.passes import Pass, fast_batch_size
 from lossgap.core.samplewise import CLASS_WEIGHTED, DATA_LOSS, Samplewise
-from lossgap.errors import UnsupportedModelError
 
 _CAPACITY = 2**14  # samples in one call of the loop
 _KEPT_BYTES = 64 * 2**20  # samples up to this size stay on the device
-_AGREES = 1e-3  # relative; the mean of the samples' losses against the loss of their batch
 _METRIC_AGREES = 1e-4
 _Z95 = 1.96
 _MANY = 10**9  # batches in a set that is as good as endless
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The losses of many samples at an earlier time.
-
-    Attributes:
-        values: By place in the frame; NaN where a sample wasn't measured.
-        sizes: Samples in each stratum.
-        means: Their mean loss.
-        n_since: Samples measured since, which a new reference has to be worth.
-    """
-
-    values: np.ndarray
-    sizes: np.ndarray
-    means: np.ndarray
-    n_since: int = 0
-
-
-class NoSampleLossesError(UnsupportedModelError):
-    """The loss of the model isn't a mean over losses of the samples."""
 
 
 class Sampler:
@@ -115,6 +99,7 @@ class Sampler:
         self._kept: dict[tuple[int, int], list[Any]] = {}
         self._kept_bytes = 0
         self.setup_seconds = time.perf_counter() - begin - self.compile_seconds
+        self.compile_seconds += self.setup_seconds
 
     def _classes(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self._range is not None else class_labels(self._feed.targets(indices))
@@ -146,7 +131,7 @@ class Sampler:
         """Measure the model as it is now."""
         begin = time.perf_counter()
         n_all = self._frame.n_frame
-        taken = _Taken(self._begun(), np.zeros(len(self._frame.places), np.int64))
+        taken = Taken(self._begun(), np.zeros(len(self._frame.places), np.int64))
         n, renewed = self._first(n_all)
         while True:
             if n >= self._feed.n_total:
@@ -181,7 +166,7 @@ class Sampler:
                 return size, True
         return self._plan.first(self._last, n_all), False
 
-    def _remember(self, taken: "_Taken", estimates: list[Estimate], *, renewed: bool) -> None:
+    def _remember(self, taken: Taken, estimates: list[Estimate], *, renewed: bool) -> None:
         self._last = estimates
         self._per_sample = taken.seconds / taken.n_samples
         if renewed:
@@ -202,7 +187,7 @@ class Sampler:
 
     # From samples to numbers.
 
-    def _estimates(self, taken: "_Taken") -> list[Estimate]:
+    def _estimates(self, taken: Taken) -> list[Estimate]:
         """Return the estimates, with and without a reference, that of the least variance first."""
         frame, losses = self._frame, taken.values[:, DATA_LOSS]
         strata, sizes = frame.strata[taken.places], frame.sizes
@@ -224,7 +209,7 @@ class Sampler:
             return [plain]
         return [changed, plain]
 
-    def _widened(self, taken: "_Taken", estimates: list[Estimate]) -> list[Estimate]:
+    def _widened(self, taken: Taken, estimates: list[Estimate]) -> list[Estimate]:
         """Return estimates whose error is that of the interval, which may be a wider one."""
         ends, _ = self._interval(taken, estimates[0])
         if self._range is None or ends is None:
@@ -232,11 +217,11 @@ class Sampler:
         variance = ((ends[1] - ends[0]) / 2 / _Z95) ** 2
         return [replace(estimates[0], variance=variance, skewness=0.0, freedom=math.inf)]
 
-    def _mean(self, taken: "_Taken", values: np.ndarray) -> Estimate:
+    def _mean(self, taken: Taken, values: np.ndarray) -> Estimate:
         strata = self._frame.strata[taken.places]
         return stratified_mean(values, strata, self._frame.sizes, n_total=self._feed.n_total)
 
-    def _found(self, taken: "_Taken", best: Estimate) -> Evaluated:
+    def _found(self, taken: Taken, best: Estimate) -> Evaluated:
         """Put the numbers of a sample together."""
         rows = np.concatenate(taken.rows)
         _, _, penalties = self._pass.means(rows)
@@ -259,7 +244,7 @@ class Sampler:
         )
 
     def _interval(
-        self, taken: "_Taken", best: Estimate
+        self, taken: Taken, best: Estimate
     ) -> tuple[tuple[float, float] | None, str | None]:
         if self._range is None:
             return interval(best), caveat(best)
@@ -270,7 +255,7 @@ class Sampler:
             return None, f"a loss isn't in `loss_range`, so there is no interval: {error}"
         return sequence.interval, None
 
-    def _metrics(self, taken: "_Taken") -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    def _metrics(self, taken: Taken) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return the metrics of the sample, those that are means with their errors.
 
         A mean counts the classes as large as they are, and not as rounding has it.
@@ -291,7 +276,7 @@ class Sampler:
 
     # From the model to samples.
 
-    def _extend(self, taken: "_Taken", counts: np.ndarray) -> None:
+    def _extend(self, taken: Taken, counts: np.ndarray) -> None:
         """Measure further samples, up to these counts of each stratum."""
         counts = np.maximum(counts, taken.counts)
         places = self._frame.between(taken.counts, counts)
@@ -301,10 +286,10 @@ class Sampler:
             self._measure(taken, self._chunk(leaves, len(some)), some)
         taken.counts = counts
 
-    def _measure(self, taken: "_Taken", chunk: Chunk, places: np.ndarray) -> None:
+    def _measure(self, taken: Taken, chunk: Chunk, places: np.ndarray) -> None:
         rows, taken.state = self._pass.over([chunk], taken.state)
         values, taken.state = self._evaluation.taken(taken.state)
-        _check_losses(rows[0], values)
+        check_losses(rows[0], values)
         taken.rows.append(rows[0])
         taken.add(places, values)
 
@@ -331,14 +316,14 @@ class Sampler:
         return [to_device(leaf) for leaf in self._feed.rows(indices)]
 
     def _chunk(self, leaves: list[Any], n_samples: int) -> Chunk:
-        return Chunk(leaves, splits(_sizes(n_samples, self._batch_size)))
+        return Chunk(leaves, splits(sizes_of(n_samples, self._batch_size)))
 
-    def _all(self, taken: "_Taken") -> Evaluated:
+    def _all(self, taken: Taken) -> Evaluated:
         """Measure all samples, in their order: an exact pass, and a reference."""
         taken.restart(self._begun())
         n_done = 0
         for chunk in self._feed.chunks(self._batch_size):
-            for part in _parts(chunk, self._evaluation.capacity):
+            for part in parts_of(chunk, self._evaluation.capacity):
                 n = int(part.splits[-1] - part.splits[0])
                 self._measure(taken, part, np.arange(n_done, n_done + n))
                 n_done += n
@@ -350,69 +335,3 @@ class Sampler:
             places = np.arange(self._frame.n_frame)
             self._refer(places, losses[self._frame.order], self._frame.sizes)
         return Evaluated(data_loss, weighted, penalties, metrics, n_done, None)
-
-
-class _Taken:
-    """What was measured so far."""
-
-    def __init__(self, state: list[Any], counts: np.ndarray) -> None:
-        self.counts = counts
-        self.seconds = 0.0
-        self.restart(state)
-
-    def restart(self, state: list[Any]) -> None:
-        self.state = state
-        self.rows: list[np.ndarray] = []
-        self._places: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        self._places.append(places)
-        self._values.append(values)
-
-    @property
-    def n_samples(self) -> int:
-        return sum(map(len, self._places))
-
-    @property
-    def places(self) -> np.ndarray:
-        return np.concatenate(self._places)
-
-    @property
-    def values(self) -> np.ndarray:
-        return np.concatenate(self._values)
-
-
-def _check_losses(rows: np.ndarray, values: np.ndarray) -> None:
-    """Make sure that the losses of the samples are those that the loss of a batch is the mean of.
-
-    Raises:
-        NoSampleLossesError: They aren't.
-    """
-    counts, losses = rows[:, 0], values[:, DATA_LOSS]
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
-    with np.errstate(invalid="ignore"):
-        means = np.add.reduceat(losses, starts) / counts
-        sizes = np.add.reduceat(np.abs(losses), starts) / counts
-        apart = np.abs(means - rows[:, 1]) > _AGREES * np.maximum(sizes, 1e-30)
-    both_finite = np.isfinite(means) & np.isfinite(rows[:, 1])
-    if (apart & both_finite).any() or (np.isfinite(means) != np.isfinite(rows[:, 1])).any():
-        raise NoSampleLossesError("The loss of a batch isn't the mean over its samples.")
-
-
-def _sizes(n_samples: int, batch_size: int) -> list[int]:
-    """Return sizes of batches, the rest in powers of two: a compiler sees few shapes."""
-    n_full, rest = divmod(n_samples, batch_size)
-    powers = [2**bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
-    return [batch_size] * n_full + powers
-
-
-def _parts(chunk: Chunk, capacity: int) -> Iterator[Chunk]:
-    """Yield a chunk in pieces of whole batches, of ``capacity`` samples at the most."""
-    places = chunk.splits
-    first = 0
-    while first < len(places) - 1:
-        last = int(np.searchsorted(places, places[first] + capacity, side="right")) - 1
-        last = max(last, first + 1)
-        yield Chunk(chunk.leaves, places[first : last + 1])
-        first = last
