@@ -24,7 +24,7 @@ from networks import NETWORKS, clusters, compiled
 import lossgap
 from lossgap.core.averaging import validated_weights
 from lossgap.core.estimates.intervals import interval
-from lossgap.core.estimates.means import regression_mean, stratified_mean
+from lossgap.core.estimates.means import Moments, regression_mean, stratified_mean
 from lossgap.core.estimates.planning import Precision
 from lossgap.core.evaluator import Evaluator
 from lossgap.core.feeds.arrays import ArrayFeed
@@ -215,8 +215,7 @@ def needed(losses: np.ndarray, before: np.ndarray | None, relative: float) -> fl
             before[some],
             strata[some],
             sizes,
-            reference_sizes=sizes,
-            reference_means=np.array([before.mean()]),
+            reference=Moments.of(before, strata, 1),
         )
         assert found is not None  # noqa: S101
         estimate = found
@@ -293,14 +292,13 @@ def coverage(*, quick: bool) -> None:
             sample = order[:n]
             plain = stratified_mean(losses[sample], one, all_sizes)
             estimates = [plain]
-            for size, reference in ((n_all, before), (4000, before[order])):
+            for reference in (before, before[order]):
                 found = regression_mean(
                     losses[sample],
                     before[sample],
                     one,
                     all_sizes,
-                    reference_sizes=np.array([size]),
-                    reference_means=np.array([reference.mean()]),
+                    reference=Moments.of(reference, np.zeros(len(reference), np.int64), 1),
                 )
                 assert found is not None  # noqa: S101
                 estimates.append(found)

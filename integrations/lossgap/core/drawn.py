@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lossgap.core.estimates.means import Moments
 from lossgap.core.feeds import Chunk
 from lossgap.core.samplewise import DATA_LOSS
 from lossgap.errors import UnsupportedModelError
@@ -23,15 +24,23 @@ class Reference:
 
     Attributes:
         values: By place in the frame; NaN where a sample wasn't measured.
-        sizes: Samples in each stratum.
-        means: Their mean loss.
+        moments: Counts, means and spreads of the losses by stratum.
         n_since: Samples measured since, which a new reference has to be worth.
     """
 
     values: np.ndarray
-    sizes: np.ndarray
-    means: np.ndarray
+    moments: Moments
     n_since: int = 0
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Samples in each stratum."""
+        return self.moments.counts
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that were measured for it."""
+        return int(self.sizes.sum())
 
 
 class Taken:

@@ -17,7 +17,7 @@ from lossgap.core.drawn import (
     sizes_of,
 )
 from lossgap.core.estimates.intervals import caveat, interval
-from lossgap.core.estimates.means import Estimate, regression_mean, stratified_mean
+from lossgap.core.estimates.means import Estimate, Moments, regression_mean, stratified_mean
 from lossgap.core.estimates.planning import Plan
 from lossgap.core.estimates.sampling import FRAME_SIZE, Frame, class_labels
 from lossgap.core.estimates.sequences import ConfidenceSequence
@@ -160,8 +160,8 @@ class Sampler:
         paid for references is never more than what is paid for the rest.
         """
         reference = self._reference
-        if reference is not None and reference.n_since >= reference.sizes.sum():
-            size = int(reference.sizes.sum())
+        if reference is not None and reference.n_since >= reference.n_samples:
+            size = reference.n_samples
             if self._plan.is_payable(size, self._per_sample):
                 return size, True
         return self._plan.first(self._last, n_all), False
@@ -170,20 +170,19 @@ class Sampler:
         self._last = estimates
         self._per_sample = taken.seconds / taken.n_samples
         if renewed:
-            self._refer(taken.places, taken.values[:, DATA_LOSS], taken.counts)
+            self._refer(taken.places, taken.values[:, DATA_LOSS])
         elif self._reference is not None:
-            old = self._reference
-            since = old.n_since + taken.n_samples
-            self._reference = Reference(old.values, old.sizes, old.means, since)
+            since = self._reference.n_since + taken.n_samples
+            self._reference = replace(self._reference, n_since=since)
 
-    def _refer(self, places: np.ndarray, losses: np.ndarray, counts: np.ndarray) -> None:
+    def _refer(self, places: np.ndarray, losses: np.ndarray) -> None:
         if not np.isfinite(losses).all():
             self._reference = None
             return
         values = np.full(self._frame.n_frame, np.nan)
         values[places] = losses
-        totals = np.bincount(self._frame.strata[places], losses, len(counts))
-        self._reference = Reference(values, counts, totals / counts)
+        found = Moments.of(losses, self._frame.strata[places], len(self._frame.places))
+        self._reference = Reference(values, found)
 
     # From samples to numbers.
 
@@ -201,8 +200,7 @@ class Sampler:
             reference.values[taken.places],
             strata,
             sizes,
-            reference_sizes=reference.sizes,
-            reference_means=reference.means,
+            reference=reference.moments,
             n_total=n_total,
         )
         if changed is None or not changed.variance < plain.variance:
@@ -333,5 +331,5 @@ class Sampler:
         self._last = []
         if self._frame.n_frame == self._feed.n_total:
             places = np.arange(self._frame.n_frame)
-            self._refer(places, losses[self._frame.order], self._frame.sizes)
+            self._refer(places, losses[self._frame.order])
         return Evaluated(data_loss, weighted, penalties, metrics, n_done, None)

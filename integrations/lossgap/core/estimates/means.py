@@ -78,6 +78,12 @@ class Moments:
             kurtoses = np.where(variances > 0, fourths / variances**2 - 3, 0.0)
         return cls(n, means, variances, thirds, kurtoses)
 
+    @property
+    def doubts(self) -> np.ndarray:
+        """Relative variance of each variance: ``2 / (n - 1)``, and the excess kurtosis over n."""
+        tails = np.maximum(self.kurtoses, 0) / self.counts
+        return np.asarray(2 / np.maximum(self.counts - 1, 1) + tails)
+
 
 def stratified_mean(
     values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, *, n_total: int | None = None
@@ -122,8 +128,7 @@ def regression_mean(
     strata: np.ndarray,
     sizes: np.ndarray,
     *,
-    reference_sizes: np.ndarray,
-    reference_means: np.ndarray,
+    reference: Moments,
     n_total: int | None = None,
 ) -> Estimate | None:
     r"""Estimate a mean with the help of a variable whose mean is known better.
@@ -139,7 +144,8 @@ def regression_mean(
     .. math:: \hat V = \sum_h W_h^2 \left[ s_{e,h}^2 \left(\frac{1}{n_h} - \frac{1}{m_h}\right)
               + s_{y,h}^2 \left(\frac{1}{m_h} - \frac{1}{N_h}\right) \right]
 
-    where the second term is 0 after a full pass. The slope :math:`b` is that of least squares
+    where the second term is 0 after a full pass, and :math:`s_y^2 = s_e^2 + b^2 s_x^2` is known
+    best with the :math:`s_x^2` of the reference. The slope :math:`b` is that of least squares
     within the strata. Since it is estimated, the estimate has a bias of the order
     :math:`1/n`, against a standard error of the order :math:`1/\sqrt n`.
 
@@ -148,8 +154,7 @@ def regression_mean(
         before: :math:`x`, shape ``(n,)``.
         strata: Stratum of each value, shape ``(n,)``.
         sizes: :math:`N_h`, shape ``(n_strata,)``.
-        reference_sizes: :math:`m_h`, shape ``(n_strata,)``.
-        reference_means: :math:`\bar x_h^{(m)}`, shape ``(n_strata,)``.
+        reference: Moments of all :math:`m_h` losses of the earlier time, by stratum.
         n_total: As in :func:`stratified_mean`.
 
     Returns:
@@ -169,21 +174,22 @@ def regression_mean(
     if not math.isfinite(slope):
         return None
     weights = sizes / sizes.sum()
-    shift = float(weights @ (reference_means - x.means)) * len(values)
+    shift = float(weights @ (reference.means - x.means)) * len(values)
     rest = Moments.of(_residuals(dx, dy, slope, shift), strata, n_strata)
-    inner, outer = 1 / y.counts - 1 / reference_sizes, 1 / reference_sizes - 1 / sizes
-    floor = float(weights**2 * y.variances @ outer) + _beyond(y, weights, sizes, n_total)
+    m = reference.counts
+    inner, outer = 1 / y.counts - 1 / m, 1 / m - 1 / sizes
+    spreads = rest.variances + slope**2 * reference.variances
+    thirds = rest.thirds + slope**3 * reference.thirds
+    floors = weights**2 * spreads * outer
     return _estimate(
-        value=float(weights @ (y.means + slope * (reference_means - x.means))),
+        value=float(weights @ (y.means + slope * (reference.means - x.means))),
         terms=weights**2 * rest.variances * inner,
         cubes=weights**3
-        * (
-            rest.thirds * inner * (1 / y.counts - 2 / reference_sizes)
-            + y.thirds * outer * (1 / reference_sizes - 2 / sizes)
-        ),
+        * (rest.thirds * inner * (1 / y.counts - 2 / m) + thirds * outer * (1 / m - 2 / sizes)),
         moments=rest,
-        floor=floor,
-        n_limit=int(reference_sizes.sum()),
+        floor=float(floors.sum()) + _beyond(y, weights, sizes, n_total),
+        n_limit=int(m.sum()),
+        more_doubt=float(floors**2 @ reference.doubts),
     )
 
 
@@ -251,14 +257,12 @@ def _estimate(
     moments: Moments,
     floor: float,
     n_limit: int,
+    more_doubt: float = 0.0,
 ) -> Estimate:
     """Put an estimate together from what each stratum adds to its cumulants."""
-    counts = moments.counts
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         variance = float(terms.sum()) + floor
         skewness = float(cubes.sum()) / variance**1.5 if variance > 0 else 0.0
-        # The relative variance of a sample variance is 2 / (n - 1) + (kurtosis) / n.
-        doubts = 2 / np.maximum(counts - 1, 1) + np.maximum(moments.kurtoses, 0) / counts
-        doubt = float((terms**2 * doubts).sum())
+        doubt = float(terms**2 @ moments.doubts) + more_doubt
         freedom = 2 * variance**2 / doubt if doubt > 0 else math.inf
-    return Estimate(value, variance, skewness, freedom, int(counts.sum()), n_limit, floor)
+    return Estimate(value, variance, skewness, freedom, int(moments.counts.sum()), n_limit, floor)
