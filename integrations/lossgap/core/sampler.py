@@ -43,6 +43,8 @@ class Sampler:
     worth its price, many samples, or all, are measured once as a reference; after it, a few of
     them measure how the loss has changed (:func:`~lossgap.core.estimates.means.regression_mean`).
     Of the estimates with and without a reference, the one with the smaller variance is taken.
+    The first measurement is no reference, unless it takes all samples: no later losses move as far
+    as those of the first epoch.
     Where a plan wants all samples, the pass is exact.
 
     Attributes:
@@ -96,6 +98,7 @@ class Sampler:
         self._reference: Reference | None = None
         self._last: list[Estimate] = []
         self._per_sample = 0.0
+        self._n_runs = 0
         self._kept: dict[tuple[int, int], list[Any]] = {}
         self._kept_bytes = 0
         self.setup_seconds = time.perf_counter() - begin - self.compile_seconds
@@ -144,7 +147,7 @@ class Sampler:
                 n = self._plan.further(judged, taken.seconds, n_all)
             else:
                 n = 0
-            if not n and self._reference is None and not renewed:
+            if not n and self._reference is None and not renewed and self._n_runs:
                 per_sample = taken.seconds / taken.n_samples
                 n = self._plan.reference(taken.n_samples, per_sample, self.n_left, n_all)
                 renewed = n > 0
@@ -168,6 +171,7 @@ class Sampler:
 
     def _remember(self, taken: Taken, estimates: list[Estimate], *, renewed: bool) -> None:
         self._last = estimates
+        self._n_runs += 1
         self._per_sample = taken.seconds / taken.n_samples
         if renewed:
             self._refer(taken.places, taken.values[:, DATA_LOSS])
