@@ -413,16 +413,18 @@ def test_a_purse_counts_measuring_apart_and_shares_out_what_is_left():
     purse = Purse(0.01, 10, clock)
     clock.now += 50
     with purse.measuring():
-        # Ten epochs of 50 s: 5 s for measuring, half a second for each.
-        assert purse.share() == pytest.approx(0.5)
-        clock.now += 0.2
-        assert purse.share() == pytest.approx(0.48)
+        # Ten epochs of 50 s: 5 s for measuring, half a second for each. What comes first gets 30 %.
+        assert purse.share() == pytest.approx(0.15)
+        clock.now += 0.1
+        assert purse.share() == pytest.approx(0.05)
         assert purse.n_left == 9
     assert purse.training_seconds == pytest.approx(50)
     clock.now += 50
     with purse.measuring():
-        assert purse.share() == pytest.approx(4.8 / 9)
-    assert purse.overhead == pytest.approx(0.2 / 100)
+        assert purse.share() == pytest.approx(4.9 / 9)
+        clock.now += 0.2
+        assert purse.share() == pytest.approx(4.7 / 9)
+    assert purse.overhead == pytest.approx(0.3 / 100)
 
 
 def test_a_debt_leaves_a_part_of_a_share():

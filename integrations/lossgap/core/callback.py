@@ -63,7 +63,7 @@ class TrueLoss(keras.callbacks.Callback):
             ``0.01`` is what is recommended for large data. Of ``samples``, ``precision`` and
             ``budget`` one may be given; with none the true loss is exact.
         loss_range: The smallest and largest loss that a sample can have. With it the intervals
-            of an estimate hold however often one looks and stops; they are wider.
+            of an estimate hold at all numbers of samples at once; they are wider.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         batch_size: Batch size to measure with. Left out, it is the training's where it

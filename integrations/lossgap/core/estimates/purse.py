@@ -82,7 +82,14 @@ class Purse:
         return self._fraction * expected - self._spent - running
 
     def share(self) -> float:
-        """Return what the measurement that was begun may still take, in seconds."""
+        """Return what the measurement that was begun may still take, in seconds.
+
+        The first of several takes the least share: what it will have cost to compile the
+        rest isn't known yet.
+        """
         fair = self._fraction * self.training_seconds / max(self._n_begun, 1)
         running = 0.0 if self._paused_at is None else self._clock() - self._paused_at
-        return max(self.left() / (1 + (self.n_left or 0)), _LEAST_SHARE * fair - running, 0.0)
+        least = max(_LEAST_SHARE * fair - running, 0.0)
+        if self._n_begun == 1 and self.n_left:
+            return least
+        return max(self.left() / (1 + (self.n_left or 0)), least)
