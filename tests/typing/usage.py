@@ -18,6 +18,20 @@ def as_a_callback(model: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int6
     return last.true_loss
 
 
+def on_large_data(model: Any, x: Any, y: Any) -> tuple[float, float] | None:
+    """Estimate to a budget, and read the interval."""
+    callback = lossgap.TrueLoss(budget=0.01, loss_range=(0.0, 20.0))
+    model.fit(x, y, callbacks=[callback, lossgap.TrueLoss(samples=0.1)])
+    estimate = lossgap.measure(model, x, y, precision=0.02)
+    assert_type(estimate.relative_half_width, float | None)
+    assert_type(estimate.caveat, str | None)
+    assert_type(estimate.is_estimate, bool)
+    assert_type(estimate.metrics["accuracy"].standard_error, float | None)
+    assert_type(callback.measurements[-1].interval, tuple[float, float] | None)
+    lossgap.mlflow.autolog(samples=1000)
+    return estimate.interval
+
+
 def in_place_of_fit(model: Any, x: dict[str, Any], y: list[Any]) -> str:
     """Train with the drop-in for ``model.fit``, and tell what it found."""
     options = lossgap.TrueLoss(batch_size=256, sample_weight=np.ones(3))

@@ -167,8 +167,7 @@ def finite(value: float | None) -> float | None:
 
 def numbers(measurement: Measurement) -> dict[str, float | None]:
     """Return the numbers of ``measurement`` by column, NaN and infinities as they are."""
-    error = measurement.standard_error
-    half = None if error is None else Z95 * error
+    low, high = _band(measurement)
     found: dict[str, float | None] = {
         palette.REPORTED_LOSS: measurement.reported_loss,
         keys.TRUE_LOSS: measurement.true_loss,
@@ -176,14 +175,24 @@ def numbers(measurement: Measurement) -> dict[str, float | None]:
         keys.TRUE_VAL_LOSS: measurement.true_val_loss,
         keys.REGULARIZATION_GAP: measurement.regularization_gap,
         palette.GENERALIZATION_GAP: measurement.generalization_gap,
-        "true_low": None if half is None else measurement.true_loss - half,
-        "true_high": None if half is None else measurement.true_loss + half,
+        "true_low": low,
+        "true_high": high,
     }
     for name, part in measurement.parts.items():
         found[part_column(name)] = part.value
         if part.standard_error is not None:
             found[f"{part_column(name)}_stderr"] = part.standard_error
     return found
+
+
+def _band(measurement: Measurement) -> tuple[float | None, float | None]:
+    """Return where the true loss is with a probability of 95 %; a tracker holds its error alone."""
+    if measurement.interval is not None:
+        return measurement.interval
+    if measurement.standard_error is None:
+        return None, None
+    half = Z95 * measurement.standard_error
+    return measurement.true_loss - half, measurement.true_loss + half
 
 
 def edges(places: Sequence[int]) -> list[tuple[float, float]]:

@@ -141,7 +141,7 @@ def _measurement(record: dict[str, Any]) -> Measurement:
     fields["parts"] = _members(record.get("parts", {}), "parts", ("value",), ("standard_error",))
     _known_parts(fields["parts"])
     fields["metrics"] = _members(
-        record.get("metrics", {}), "metrics", ("true",), ("reported", "val")
+        record.get("metrics", {}), "metrics", ("true",), ("reported", "val", "standard_error")
     )
     fields["penalties"] = [_penalty(value) for value in _list(record.get("penalties", []))]
     return Measurement.from_dict(fields)
@@ -151,11 +151,20 @@ def _plain(value: object, where: str, kind: Any) -> Any:
     """Check a field that holds one number or text; ``kind`` is its type in the record."""
     if value is None and type(None) in get_args(kind):
         return None
-    if kind is str:
+    if kind in {str, str | None}:
         return _text(value, where)
+    if kind == tuple[float, float] | None:
+        return [_number(end, f"{where}[{i}]") for i, end in enumerate(_pair(value, where))]
     if kind in {int, int | None}:
         return _integer(value, where)
     return _number(value, where)
+
+
+def _pair(value: object, where: str) -> list[Any]:
+    ends = _list(value)
+    if len(ends) != len(("low", "high")):
+        raise DataError(f"expected two numbers under {where!r}, got {len(ends)}.")
+    return ends
 
 
 def _known_parts(names: Iterable[str]) -> None:

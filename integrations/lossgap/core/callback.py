@@ -4,6 +4,7 @@ import importlib
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from keras.src.utils import io_utils
 
 from lossgap.core import backends, inspection, keys, monitors
 from lossgap.core.averaging import validated_weights
+from lossgap.core.estimates.purse import Purse
 from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
@@ -55,6 +57,14 @@ class TrueLoss(keras.callbacks.Callback):
         every: Measure every so many epochs or steps.
         unit: ``"epoch"``, or ``"step"`` to measure in mid-epoch: then the reported loss is
             Keras's running mean so far, and the numbers are in ``measurements`` alone.
+        samples: Estimate the true loss from so many samples: a count, or a fraction of all.
+        precision: Estimate it from as many samples as it takes for a 95 % interval of this
+            relative half-width: ``0.02`` for plus or minus 2 %.
+        budget: Estimate it as precisely as a fraction of the training's time allows:
+            ``0.01`` is what is recommended for large data. Of ``samples``, ``precision`` and
+            ``budget`` one may be given; with none the true loss is exact.
+        loss_range: The smallest and largest loss that a sample can have. With it the intervals
+            of an estimate hold at all numbers of samples at once; they are wider.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         batch_size: Batch size to measure with. Left out, it is the training's where it
@@ -93,6 +103,10 @@ class TrueLoss(keras.callbacks.Callback):
         sample_weight: Any = None,
         every: int = 1,
         unit: str = "epoch",
+        samples: float | None = None,
+        precision: float | None = None,
+        budget: float | None = None,
+        loss_range: tuple[float, float] | None = None,
         parts: bool = True,
         metrics: bool = True,
         batch_size: int | None = None,
@@ -101,7 +115,19 @@ class TrueLoss(keras.callbacks.Callback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._settings = Settings(every, unit, parts, metrics, batch_size, max_bytes, seed)
+        self._settings = Settings(
+            every=every,
+            unit=unit,
+            parts=parts,
+            metrics=metrics,
+            batch_size=batch_size,
+            max_bytes=max_bytes,
+            seed=seed,
+            samples=samples,
+            precision=precision,
+            budget=budget,
+            loss_range=loss_range,
+        )
         if x is None and (y is not None or sample_weight is not None):
             raise InvalidArgumentError(
                 "Received `y` or `sample_weight` without `x`. Pass x too, or none of them to "
@@ -144,6 +170,8 @@ class TrueLoss(keras.callbacks.Callback):
     def _reset(self) -> None:
         self._call: FitCall | None = None
         self._feeds: Feeds | None = None
+        self._purse: Purse | None = None
+        self._n_measured = 0
         self._n_steps = 0
         self._meter: Meter | None = None
         self._failed = False
@@ -166,8 +194,11 @@ class TrueLoss(keras.callbacks.Callback):
         self.fit_seconds = None
         self.compile_seconds = 0.0
         self._began = time.perf_counter()
+        if self._settings.budget is not None:
+            self._purse = Purse(self._settings.budget, self._n_planned())
         try:
-            self._prepare()
+            with self._paid(counted=False):
+                self._prepare()
         except Exception as error:
             if not self.lenient:
                 raise
@@ -226,7 +257,8 @@ class TrueLoss(keras.callbacks.Callback):
         if self._failed:
             return None
         try:
-            measurement = self._measure(epoch, logs)
+            with self._paid(counted=True):
+                measurement = self._measure(epoch, logs)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not end the training
             self._failed = True
             self._warn(
@@ -275,8 +307,14 @@ class TrueLoss(keras.callbacks.Callback):
             self._meter = self._build_meter()
         optimizer = self.model.optimizer
         step = None if optimizer is None else int(backends.active().to_numpy(optimizer.iterations))
+        self._n_measured += 1
+        planned = self._n_planned()
         measurement = self._meter.measure(
-            logs, epoch=epoch, step=step, validate=keys.VAL_LOSS in logs
+            logs,
+            epoch=epoch,
+            step=step,
+            n_left=None if planned is None else max(planned - self._n_measured, 0),
+            validate=keys.VAL_LOSS in logs,
         )
         self.compile_seconds = self._meter.compile_seconds
         return measurement
@@ -286,7 +324,21 @@ class TrueLoss(keras.callbacks.Callback):
             raise DataError("There are no training data. Was on_train_begin called?")
         callbacks = self._call.callbacks if self._call else ()
         weights = validated_weights(self.model, callbacks)
-        return Meter(self.model, self._feeds, weights, self._settings)
+        return Meter(self.model, self._feeds, weights, self._settings, self._purse)
+
+    def _paid(self, *, counted: bool) -> AbstractContextManager[None]:
+        """Pay for what happens meanwhile from the budget, where there is one."""
+        return nullcontext() if self._purse is None else self._purse.measuring(counted=counted)
+
+    def _n_planned(self) -> int | None:
+        """Return how many measurements the fit is going to have, where that is known."""
+        params, every = self.params or {}, self._settings.every
+        n_epochs, n_steps = params.get("epochs"), params.get("steps")
+        if n_epochs is None:
+            return None
+        if self._settings.unit == "epoch":
+            return int(n_epochs) // every
+        return None if n_steps is None else int(n_epochs) * int(n_steps) // every
 
     def _check_place(self) -> None:
         """Warn when a callback that monitors one of our keys stands before us."""
@@ -304,8 +356,12 @@ class TrueLoss(keras.callbacks.Callback):
         """Describe the fit that begins to whoever observes it."""
         params = self.params or {}
         callbacks = self._call.callbacks if self._call else ()
+        settings = asdict(self._settings)
+        for name in ("samples", "precision", "budget", "loss_range"):
+            if settings[name] is None:  # exact, and nothing to tell
+                del settings[name]
         return Training(
-            asdict(self._settings),
+            settings,
             callbacks,
             params.get("epochs"),
             bool(params.get("verbose")),
@@ -325,6 +381,8 @@ class TrueLoss(keras.callbacks.Callback):
                 f"{when}: Keras's logs hold no 'loss', so there is no gap. A train_step of your "
                 "own must return it.",
             )
+        if measurement.caveat is not None and self._settings.is_estimate:
+            self._warn("caveat", f"{when}: {measurement.caveat}.")
         if measurement.val_loss is not None and measurement.true_val_loss is None:
             self._warn(
                 "validation",

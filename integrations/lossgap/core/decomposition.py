@@ -51,7 +51,15 @@ class Decomposition:
     masks and are conservative; without randomness a full pass is exact and has none.
     """
 
-    def __init__(self, model: Any, feed: Feed, weights: Weights, *, seed: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        feed: Feed,
+        weights: Weights,
+        *,
+        seed: int,
+        n_samples: int | None = None,
+    ) -> None:
         """Find the mechanisms and compile a loop for each setting.
 
         Args:
@@ -59,7 +67,10 @@ class Decomposition:
             feed: The samples as they are trained on.
             weights: The trainable variables and where their values are read from.
             seed: Seed of the sample and the masks.
+            n_samples: Samples that the settings may share out among them; ``None`` for a
+                tenth of all, within limits.
         """
+        self._wanted = n_samples
         begin = time.perf_counter()
         self._model = model
         self._feed = feed
@@ -94,7 +105,8 @@ class Decomposition:
         return found
 
     def _draw(self) -> Draw:
-        n_samples = self._feed.n_total * _FRACTION / 2 ** (len(self._players) - 1)
+        n_samples = self._feed.n_total * _FRACTION if self._wanted is None else self._wanted
+        n_samples /= 2 ** (len(self._players) - 1)
         wanted = min(max(int(n_samples), _MIN_SAMPLES), _MAX_SAMPLES)
         return self._feed.draw(Wish(wanted, _MIN_ROWS, _MAX_BYTES, self._seed))
 

@@ -1,24 +1,21 @@
 """The exact pass: data loss, penalties and metrics over all samples, in one compiled loop."""
 
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from lossgap.core import backends
-from lossgap.core.backends import Loop
-from lossgap.core.feeds import Feed, splits
-from lossgap.core.feeds.arrays import ArrayFeed
-from lossgap.core.forward import Evaluation, Weights, compute_loss_label, looped
-from lossgap.core.inspection import depends_on_batches, overrides
+from lossgap.core.estimates.intervals import caveat, interval
+from lossgap.core.estimates.means import ratio_mean
+from lossgap.core.feeds import Feed
+from lossgap.core.forward import Evaluation, Weights
+from lossgap.core.passes import Pass, fast_batch_size
 from lossgap.core.penalties import Label
-from lossgap.errors import DataError, LossgapError, UnsupportedModelError, first_line
+from lossgap.errors import DataError
 
 _MIN_BATCHES = 2  # the fewest that have a spread
-_ALIKE = 1e-3  # relative; what a test step reports, in whatever precision
-_SAME = 1e-5  # relative; sums of float32 in another order differ by less
+_ROUNDING = 1e-6  # relative; the same penalty differs by less from batch to batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,13 @@ class Evaluated:
         penalties: Penalty by layer and kind.
         metrics: Results of the compiled metrics, as Keras names and shapes them.
         n_samples: Number of samples.
-        standard_error: Of the data loss, where the feed kept a random part of its batches.
+        standard_error: Of the data loss, where a random part of the samples was measured.
+        metric_errors: Standard errors of the metrics that are means, in an estimate.
+        penalty_error: Standard error of the penalties' sum, in an estimate; ``None`` where it is
+            exact.
+        class_weight_error: Standard error of what class weights add, in an estimate.
+        interval: Where the data loss is with a probability of 95 %, in an estimate.
+        caveat: Why the interval can't be trusted, or what else stands in the way.
     """
 
     data_loss: float
@@ -40,6 +43,11 @@ class Evaluated:
     metrics: dict[str, np.ndarray]
     n_samples: int
     standard_error: float | None
+    metric_errors: dict[str, float] = field(default_factory=dict)
+    penalty_error: float | None = None
+    class_weight_error: float | None = None
+    interval: tuple[float, float] | None = None
+    caveat: str | None = None
 
     @property
     def penalty(self) -> float:
@@ -75,74 +83,13 @@ class Evaluator:
             metrics: Whether to compute the compiled metrics too.
         """
         begin = time.perf_counter()
-        self._model = model
         self._feed = feed
         self._evaluation = Evaluation(model, feed.layout, weights, metrics=metrics)
-        self._loop = self._looped()
-        self._checked = not overrides(model, "test_step")
+        self._pass = Pass(model, feed, self._evaluation)
         self._batch_size = batch_size
-        if batch_size is None and feed.n_batches is None and not self._mixes(metrics=metrics):
+        if batch_size is None and feed.n_batches is None and not self._pass.mixes(metrics=metrics):
             self._batch_size = fast_batch_size(model)
         self.compile_seconds = time.perf_counter() - begin
-
-    def _looped(self) -> Loop:
-        state = self._evaluation.initial_state()
-        steps = [name for name in ("train_step", "test_step") if overrides(self._model, name)]
-        evaluation = self._evaluation
-        try:
-            return looped(self._model, evaluation.step, self._feed.specs(), state, evaluation.reads)
-        except (ValueError, TypeError) as error:
-            if isinstance(error, LossgapError) or not steps:
-                raise
-            raise UnsupportedModelError(
-                f"The loss of {type(self._model).__name__} on the data as they are fed can't be "
-                f"computed ({first_line(error)}). Its {' and '.join(steps)} may make the targets "
-                "or change the inputs. Do that in the model's call, in compute_loss, or in the "
-                "data, where lossgap sees it too."
-            ) from error
-
-    def _check_test_step(self, leaves: list[Any], data_loss: float, penalty: float) -> None:
-        """Make sure that a ``test_step`` of the model's own reports the compiled loss.
-
-        Else it changes the data or computes another loss, and the compiled loss on the data
-        as they are fed means nothing.
-        """
-        reported = self._evaluation.test_step_loss(leaves, self._evaluation.initial_state())
-        expected = data_loss + penalty
-        if reported is None or np.isclose(float(reported), expected, rtol=_ALIKE, equal_nan=True):
-            return
-        name = type(self._model).__name__
-        raise UnsupportedModelError(
-            f"{name}.test_step reports a loss of {float(reported):.6g} for a batch where the "
-            f"compiled loss and the penalties are {expected:.6g}: it changes the data, or computes "
-            f"another loss, which lossgap can't follow. Move what it does into {name}.call or "
-            f"{name}.compute_loss(x, y, y_pred, sample_weight, training), and call "
-            "self.compute_loss(...) in the step."
-        )
-
-    def _mixes(self, *, metrics: bool) -> bool:
-        """Tell whether the batch size may matter, by the code, by the trace and by trying.
-
-        Half batches that give another loss than whole ones show a layer that looks at the
-        whole batch.
-        """
-        if (
-            backends.active().runs_eagerly(self._model)  # then nothing was traced that would tell
-            or self._evaluation.mixes_batch
-            or depends_on_batches(self._model, metrics=metrics)
-            or not isinstance(self._feed, ArrayFeed)  # its batches are those of the training
-        ):
-            return True
-        leaves, size = self._feed.first_batch()
-        try:
-            whole, halves = (
-                self._loop(leaves, splits(sizes), self._evaluation.initial_state())[0]
-                for sizes in ([size], [size - size // 2, size // 2])
-            )
-        except Exception:  # noqa: BLE001 - a model for one batch size alone
-            return True
-        means = [rows[:, 0] @ rows[:, 1] / size for rows in (whole, halves)]
-        return not np.isclose(means[0], means[1], rtol=_SAME, atol=0.0, equal_nan=True)
 
     def run(self) -> Evaluated:
         """Measure the model as it is now.
@@ -150,97 +97,74 @@ class Evaluator:
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
-        state = self._evaluation.initial_state()
-        parts = []
-        for chunk in self._feed.chunks(self._batch_size):
-            rows, state = self._loop(chunk.leaves, chunk.splits, state)
-            if not self._checked:
-                self._checked = True
-                leaves = [leaf[: chunk.splits[1]] for leaf in chunk.leaves]
-                self._check_test_step(leaves, *self._first(rows))
-            parts.append(rows)
+        chunks = self._feed.chunks(self._batch_size)
+        parts, state = self._pass.over(chunks, self._evaluation.initial_state())
         if not parts:
             raise DataError("The data are empty: no batch was read.")
         return self._evaluated(np.concatenate(parts), self._evaluation.metrics(state))
 
-    def _first(self, rows: np.ndarray) -> tuple[float, float]:
-        """Return data loss and penalty of the first batch."""
-        n_losses = 3 if self._feed.layout.has_class_weights else 2
-        if overrides(self._model, "compute_loss"):
-            return float(rows[0, 1]), float(rows[0, n_losses] - rows[0, 1])
-        return float(rows[0, 1]), float(rows[0, n_losses:].sum())
-
     def _evaluated(self, rows: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         counts = rows[:, 0]
-        with np.errstate(invalid="ignore"):
-            means = iter((counts @ rows[:, 1:] / counts.sum()).tolist())
-        data_loss = next(means)
-        weighted = next(means) if self._feed.layout.has_class_weights else None
-        own = next(means) - data_loss if overrides(self._model, "compute_loss") else None
-        penalties = dict(zip(self._evaluation.labels, means, strict=True))
-        if own is not None and not np.isclose(own, sum(penalties.values()), rtol=1e-5, atol=1e-7):
-            penalties = {compute_loss_label(self._model): own} if own else {}
+        data_loss, weighted, penalties = self._pass.means(rows)
         if self._feed.n_batches is not None and len(counts) < _MIN_BATCHES:
             raise DataError(
                 "Only one batch fits into the memory for kept batches, too few to estimate from. "
                 f"Raise max_bytes: TrueLoss(max_bytes=...). {int(counts.sum())} of "
                 f"{self._feed.n_total} samples were kept."
             )
-        error = standard_error(rows[:, 1], counts, self._feed.n_batches)
-        return Evaluated(data_loss, weighted, penalties, metrics, int(counts.sum()), error)
+        return with_batch_errors(
+            Evaluated(data_loss, weighted, penalties, metrics, int(counts.sum()), None),
+            rows,
+            self._pass.penalties(rows),
+            self._feed.n_batches,
+        )
+
+
+def with_batch_errors(
+    exact: Evaluated, rows: np.ndarray, penalties: np.ndarray, n_batches: int | None
+) -> Evaluated:
+    """Add the errors of means over some of the batches of an epoch.
+
+    Args:
+        exact: The means.
+        rows: A row for each batch, as :class:`lossgap.core.forward.Evaluation` has them.
+        penalties: The sum of the penalties of each batch.
+        n_batches: Batches in the epoch; ``None`` where they all were measured.
+    """
+    counts = rows[:, 0]
+    if n_batches is None or len(counts) < _MIN_BATCHES:
+        return exact
+    loss = ratio_mean(rows[:, 1], counts, n_batches)
+    added = rows[:, 2] - rows[:, 1] if exact.class_weighted_loss is not None else None
+    return replace(
+        exact,
+        standard_error=loss.standard_error,
+        penalty_error=_error(penalties, counts, n_batches),
+        class_weight_error=None if added is None else _error(added, counts, n_batches),
+        interval=interval(loss),
+        caveat=caveat(loss, "batches"),
+    )
 
 
 def standard_error(values: np.ndarray, counts: np.ndarray, n_batches: int | None) -> float | None:
-    r"""Estimate the standard error of a mean over some of the batches of an epoch.
-
-    The mean :math:`\hat L = \sum n_b L_b / \sum n_b` over :math:`m` batches, drawn from
-    :math:`M` uniformly without replacement, is a ratio estimator; its variance is
-
-    .. math:: \left(1 - \frac{m}{M}\right) \frac{m}{m - 1}
-              \frac{\sum_b n_b^2 (L_b - \hat L)^2}{(\sum_b n_b)^2}
+    """Estimate the standard error of a mean over some of the batches of an epoch.
 
     Args:
         values: Mean of each batch, shape ``(m,)``.
         counts: Samples in each batch, shape ``(m,)``.
-        n_batches: The number :math:`M`; ``None`` where all batches were measured.
+        n_batches: Batches in the epoch; ``None`` where all batches were measured.
 
     Returns:
-        The standard error; ``None`` where the mean is exact, where there is but one batch,
-        and where a value isn't finite.
-
-    References:
-        W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, sections 2.6 and 6.4.
+        That of :func:`lossgap.core.estimates.means.ratio_mean`; ``None`` where the mean is
+        exact, where there is but one batch, and where a value isn't finite.
     """
-    m = len(values)
-    if n_batches is None or m < _MIN_BATCHES:
+    if n_batches is None or len(values) < _MIN_BATCHES:
         return None
-    with np.errstate(invalid="ignore", over="ignore"):
-        deviations = counts * (values - counts @ values / counts.sum())
-        variance = (1 - m / n_batches) * m / (m - 1) * np.sum(deviations**2) / counts.sum() ** 2
-    return math.sqrt(variance) if math.isfinite(variance) else None
+    return ratio_mean(values, counts, n_batches).standard_error
 
 
-def fast_batch_size(model: Any) -> int:
-    """Return a batch size that keeps the activations of a batch about in the cache.
-
-    Counted over the outputs of the model's layers, where their shapes are known.
-    """
-    elements = 0
-    for layer in model._flatten_layers():
-        shape = _output_shape(layer)
-        elements += int(np.prod([size or 1 for size in shape[1:]])) if shape else 0
-    size = _CACHED_ELEMENTS // max(elements, 1)
-    return int(2 ** np.clip(np.log2(max(size, 1)) // 1, *np.log2(_BATCH_SIZES)))
-
-
-_CACHED_ELEMENTS = 4 * 2**20
-_BATCH_SIZES = (32, 4096)
-
-
-def _output_shape(layer: Any) -> tuple[int | None, ...]:
-    try:
-        output = layer.output
-    except (AttributeError, ValueError):  # not called on symbolic tensors, or more than once
-        return ()
-    shape = getattr(output, "shape", None)
-    return tuple(shape) if shape is not None else ()
+def _error(values: np.ndarray, counts: np.ndarray, n_batches: int) -> float | None:
+    """Return the standard error of a mean over batches; ``None`` where it is the same in all."""
+    error = ratio_mean(values, counts, n_batches).standard_error
+    rounding = _ROUNDING * float(np.abs(values).max(initial=0.0))
+    return None if error is None or error <= rounding else error

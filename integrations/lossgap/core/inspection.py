@@ -73,8 +73,13 @@ def depends_on_batches(model: Any, *, metrics: bool) -> bool:
         or (metrics and overrides(model, "compute_metrics"))
         or any(not _samplewise(entry.loss) for entry in model._compile_loss._flat_losses)
         or (metrics and any(not _of_keras(metric) for metric in _compiled_metrics(model)))
-        or any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+        or has_memory(model)
     )
+
+
+def has_memory(model: Any) -> bool:
+    """Tell whether a batch depends on the one before it: a recurrent layer is stateful."""
+    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
 
 
 def _samplewise(loss: Any) -> bool:

@@ -26,6 +26,9 @@ def measure(
     validation_data: Any = None,
     val_loss: float | None = None,
     batch_size: int | None = None,
+    samples: float | None = None,
+    precision: float | None = None,
+    loss_range: tuple[float, float] | None = None,
     parts: bool = True,
     metrics: bool = True,
     seed: int = 0,
@@ -56,6 +59,11 @@ def measure(
         val_loss: The validation loss that Keras reported.
         batch_size: The training's batch size. Losses and layers that look at a whole batch
             depend on it. Defaults to Keras's 32.
+        samples: Estimate the true loss from so many samples: a count, or a fraction of all.
+        precision: Estimate it from as many samples as it takes for a 95 % interval of this
+            relative half-width.
+        loss_range: The smallest and largest loss that a sample can have, for an interval that
+            holds however often one looks and stops.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         seed: Seed of the sample and the random masks that the parts are measured with.
@@ -64,6 +72,7 @@ def measure(
         The measurement. NaN and infinity in the loss pass through as such.
 
     Raises:
+        InvalidArgumentError: An argument is out of range.
         UnsupportedModelError: The model isn't compiled with a loss.
         DataError: The data can't be read, are empty, or don't fit together.
         UnsupportedBackendError: Keras runs on a backend that lossgap doesn't measure on.
@@ -76,6 +85,15 @@ def measure(
         >>> lossgap.measure(model, np.array([[1.0], [2.0]]), np.array([[1.0], [2.0]])).true_loss
         2.5
     """
+    settings = Settings(
+        parts=parts,
+        metrics=metrics,
+        batch_size=batch_size,
+        seed=seed,
+        samples=samples,
+        precision=precision,
+        loss_range=loss_range,
+    )
     inspection.check(model)
     backends.active().settle(model)
     fed = _feed((x, y, sample_weight), class_weight, batch_size, seed)
@@ -87,7 +105,7 @@ def measure(
         model,
         Feeds(fed, None, lambda: validation),
         validated_weights(model, ()),
-        Settings(parts=parts, metrics=metrics, batch_size=batch_size, seed=seed),
+        settings,
     )
     logs = {keys.LOSS: reported_loss, keys.VAL_LOSS: val_loss}
     return meter.measure(logs)

@@ -44,11 +44,21 @@ class Penalty:
 
 @dataclass(frozen=True, slots=True)
 class MetricValues:
-    """One compiled metric: as Keras reports it, its true value, and on validation data."""
+    """One compiled metric: as Keras reports it, its true value, and on validation data.
+
+    Attributes:
+        true: In evaluation mode, over the samples that the true loss was measured on.
+        reported: In Keras's logs.
+        val: In Keras's logs, on the validation data.
+        standard_error: Of ``true``, where that is an estimate of a mean over samples. ``None``
+            where it is exact, and where it is an estimate of something else (AUC, precision,
+            F1), whose error isn't known: see :attr:`Measurement.is_estimate`.
+    """
 
     true: float
     reported: float | None = None
     val: float | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,9 @@ class Measurement:
         n_samples: Samples that ``true_loss`` was computed on.
         n_total: Samples in the training set.
         standard_error: Standard error of ``true_loss``; ``None`` where it is exact.
+        interval: Where the exact value of ``true_loss`` is with a probability of 95 %; ``None``
+            where it is exact. It isn't symmetric where the losses are skewed.
+        caveat: Why the interval can't be trusted; ``None`` where nothing speaks against it.
         seconds: Wall-clock time of the measurement, without compilation.
         precision: Keras dtype policy that the forward pass ran in. Sums over
             batches are float64 always.
@@ -89,6 +102,21 @@ class Measurement:
     standard_error: float | None = None
     seconds: float = 0.0
     precision: str = "float32"
+    interval: tuple[float, float] | None = None
+    caveat: str | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether ``true_loss`` was computed on a part of the training set."""
+        return self.n_samples < self.n_total
+
+    @property
+    def relative_half_width(self) -> float | None:
+        """Half the length of ``interval`` over ``true_loss``: 0.02 says plus or minus 2 %."""
+        if self.interval is None or self.true_loss == 0:
+            return None
+        low, high = self.interval
+        return abs((high - low) / 2 / self.true_loss)
 
     @property
     def regularization_gap(self) -> float | None:
@@ -185,6 +213,9 @@ class Measurement:
         fields = dict(record)
         fields["parts"] = {name: Part(**part) for name, part in fields.get("parts", {}).items()}
         fields["penalties"] = tuple(Penalty(**p) for p in fields.get("penalties", ()))
+        if fields.get("interval") is not None:
+            low, high = fields["interval"]
+            fields["interval"] = (low, high)
         fields["metrics"] = {
             name: MetricValues(**values) for name, values in fields.get("metrics", {}).items()
         }

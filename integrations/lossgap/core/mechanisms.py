@@ -162,11 +162,11 @@ def _training_chosen(layer: Any, choose: Callable[[Any], Any]) -> Iterator[None]
 
 
 @contextmanager
-def replaced(layer: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Replace a method of one layer for a while, past Keras's attribute tracking."""
+def replaced(layer: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replace an attribute of one layer for a while, past Keras's attribute tracking."""
     missing = object()
     before = vars(layer).get(name, missing)
-    object.__setattr__(layer, name, function)
+    object.__setattr__(layer, name, replacement)
     try:
         yield
     finally:

@@ -3,18 +3,25 @@
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
-from typing import Any
+from contextlib import nullcontext, suppress
+from typing import Any, Protocol
 
 import numpy as np
 
 from lossgap.core import inspection, keys, random_states
+from lossgap.core.batch_sampler import BatchSampler
 from lossgap.core.decomposition import Decomposition, Shares
+from lossgap.core.drawn import NoSampleLossesError
+from lossgap.core.estimates.planning import Budget, Count, Plan, Precision
+from lossgap.core.estimates.purse import Purse
 from lossgap.core.evaluator import Evaluated, Evaluator
+from lossgap.core.feeds import Feed
+from lossgap.core.feeds.arrays import ArrayFeed
 from lossgap.core.feeds.choose import Feeds
 from lossgap.core.forward import Weights
 from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
+from lossgap.core.sampler import Sampler
 from lossgap.core.settings import Settings
 
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
@@ -22,33 +29,115 @@ _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
 _ROUNDING = 1e-6
 # A loss this many times smaller than the sum it is part of has too few digits left in float32.
 _CANCELLING = 20.0
+_HAS_MEMORY = (
+    "the model has stateful recurrent layers, so that a batch depends on those before it and none "
+    "can be left out: all samples are measured, whatever that costs"
+)
+_FOR_PARTS = 0.5  # of the time that a budget allows
+
+
+class Measuring(Protocol):
+    """Measures a feed: all of it, samples of it, or batches of it."""
+
+    compile_seconds: float
+
+    def run(self) -> Evaluated:
+        """Measure the model as it is now."""
+        ...
 
 
 class Meter:
     """Measures a model on its training data, compiled once."""
 
-    def __init__(self, model: Any, feeds: Feeds, weights: Weights, settings: Settings) -> None:
-        """Compile the passes for a built and compiled model."""
+    def __init__(
+        self,
+        model: Any,
+        feeds: Feeds,
+        weights: Weights,
+        settings: Settings,
+        purse: Purse | None = None,
+    ) -> None:
+        """Compile the passes for a built and compiled model.
+
+        Args:
+            model: The Keras model.
+            feeds: The samples.
+            weights: The trainable variables and where their values are read from.
+            settings: What to measure, and how.
+            purse: The time for it, where the settings have a budget.
+        """
         self._model = model
         self._feeds = feeds
         self._weights = weights
-        self._batch_size = settings.batch_size
+        self._settings = settings
+        self._purse = purse
+        self._caveat: str | None = None
         self._compile_seconds = 0.0
         self._feed = feeds.clean or feeds.fed
-        self._evaluator = self._compiled(self._feed, metrics=settings.metrics)
-        self._fed = (
-            self._compiled(feeds.fed) if settings.parts and feeds.clean is not None else None
-        )
-        self._settings = settings
+        has_two = settings.parts and feeds.clean is not None
+        self._plan = planned(settings, purse, n_feeds=2 if has_two else 1)
+        self._main = self._measuring(self._feed, metrics=settings.metrics)
+        self._fed = self._measuring(feeds.fed, metrics=False) if has_two else None
         self._decomposition: Decomposition | None = None
+        self._parts_seconds = 0.0
+        self._saved = 0.0
         self._validation: Evaluator | None = None
+        self._settle()
 
-    def _compiled(self, feed: Any, *, metrics: bool = False) -> Evaluator:
-        evaluator = Evaluator(
-            self._model, feed, self._weights, batch_size=self._batch_size, metrics=metrics
-        )
-        self._compile_seconds += evaluator.compile_seconds
-        return evaluator
+    def _settle(self) -> None:
+        """Pay for what was compiled, so that it isn't taken for the time of a measurement."""
+        if self._purse is not None:
+            self._purse.settle()
+
+    def _measuring(self, feed: Feed, *, metrics: bool) -> Measuring:
+        """Compile what measures a feed: all of it, samples of it, or batches of it."""
+        plan, seed = self._plan, self._settings.seed
+        if plan is not None and inspection.has_memory(self._model):
+            self._caveat = _HAS_MEMORY
+            plan = None
+        if plan is None:
+            return self._compiled(feed, metrics=metrics)
+        found: Measuring | None = None
+        if isinstance(feed, ArrayFeed):
+            with suppress(NoSampleLossesError):
+                found = Sampler(
+                    self._model,
+                    feed,
+                    self._weights,
+                    plan,
+                    batch_size=self._settings.batch_size,
+                    metrics=metrics,
+                    seed=seed,
+                    loss_range=self._settings.loss_range,
+                )
+        return self._timed(found or self._by_batches(feed, plan, metrics=metrics))
+
+    def _by_batches(self, feed: Feed, plan: Plan, *, metrics: bool) -> BatchSampler:
+        seed = self._settings.seed
+        return BatchSampler(self._model, feed, self._weights, plan, metrics=metrics, seed=seed)
+
+    def _compiled(self, feed: Feed, *, metrics: bool = False) -> Evaluator:
+        size = self._settings.batch_size
+        found = Evaluator(self._model, feed, self._weights, batch_size=size, metrics=metrics)
+        self._compile_seconds += found.compile_seconds
+        return found
+
+    def _timed(self, found: Measuring) -> Measuring:
+        self._compile_seconds += found.compile_seconds
+        return found
+
+    def _evaluated(self, n_left: int | None) -> Evaluated:
+        """Measure; where samples turn out to have no losses of their own, by batches from now."""
+        if isinstance(self._main, Sampler):
+            self._main.n_left = n_left
+        try:
+            return self._main.run()
+        except NoSampleLossesError:
+            if self._plan is None:
+                raise
+            metrics = self._settings.metrics
+            self._main = self._timed(self._by_batches(self._feed, self._plan, metrics=metrics))
+            return self._main.run()
 
     @property
     def compile_seconds(self) -> float:
@@ -61,6 +150,7 @@ class Meter:
         *,
         epoch: int | None = None,
         step: int | None = None,
+        n_left: int | None = None,
         validate: bool = True,
     ) -> Measurement:
         """Measure the model as it is now, and set it against what Keras reported.
@@ -70,19 +160,26 @@ class Meter:
                 absent from the measurement.
             epoch: Index of the epoch, from 0.
             step: Optimizer steps so far.
+            n_left: Measurements that will follow; ``None`` where unknown.
             validate: Whether to look for the true validation loss too.
         """
         # Where threads of a pipeline run, putting states back would repeat their draws.
         with nullcontext() if self._feeds.pass_by else random_states.kept():
-            return self._measured(logs, epoch, step, validate=validate)
+            return self._measured(logs, epoch, step, n_left, validate=validate)
 
     def _measured(
-        self, logs: Mapping[str, Any], epoch: int | None, step: int | None, *, validate: bool
+        self,
+        logs: Mapping[str, Any],
+        epoch: int | None,
+        step: int | None,
+        n_left: int | None,
+        *,
+        validate: bool,
     ) -> Measurement:
         begin, compiled = time.perf_counter(), self._compile_seconds
-        evaluated = self._evaluator.run()
+        evaluated = self._evaluated(n_left)
         fed = self._fed.run() if self._fed else evaluated
-        shares = self._shares() if self._settings.parts else None
+        shares = self._shares(n_left) if self._settings.parts else None
         reported = _scalar(logs.get(keys.LOSS))
         val_loss = _scalar(logs.get(keys.VAL_LOSS))
         true_val_loss = self._true_val_loss(val_loss, evaluated) if validate else None
@@ -98,22 +195,42 @@ class Meter:
             penalties=tuple(
                 Penalty(layer, kind, value) for (layer, kind), value in fed.penalties.items()
             ),
-            metrics=_metric_values(evaluated.metrics, logs),
+            metrics=_metric_values(evaluated, logs),
             n_samples=evaluated.n_samples,
             n_total=self._feed.n_total,
             standard_error=evaluated.standard_error,
             seconds=time.perf_counter() - begin - waited,
             precision=str(self._model.dtype_policy.name),
+            interval=evaluated.interval,
+            caveat=self._caveat or evaluated.caveat,
         )
 
-    def _shares(self) -> Shares:
-        """Share out the gap, after a pass: a feed may know its samples only then."""
+    def _shares(self, n_left: int | None) -> Shares | None:
+        """Share out the gap, after a pass: a feed may know its samples only then.
+
+        Under a budget the parts wait until a share of the time has been saved up for them,
+        and are absent until then. The last measurement of a training has them in any case.
+        """
         if self._decomposition is None:
+            plan = self._plan
             self._decomposition = Decomposition(
-                self._model, self._feeds.fed, self._weights, seed=self._settings.seed
+                self._model,
+                self._feeds.fed,
+                self._weights,
+                seed=self._settings.seed,
+                n_samples=plan.least(self._feed.n_total) if isinstance(plan, Count) else None,
             )
             self._compile_seconds += self._decomposition.compile_seconds
-        return self._decomposition.run()
+            self._settle()
+        elif self._purse is not None:
+            self._saved += _FOR_PARTS * self._purse.share()
+            if self._saved < self._parts_seconds and n_left != 0:
+                return None
+        begin = time.perf_counter()
+        shares = self._decomposition.run()
+        self._parts_seconds = time.perf_counter() - begin
+        self._saved = 0.0
+        return shares
 
     def _true_val_loss(self, val_loss: float | None, evaluated: Evaluated) -> float | None:
         """Return the validation loss without the penalties.
@@ -154,28 +271,54 @@ def gap_parts(
     """
     parts = {}
     if fed.penalties:
-        parts[keys.PENALTY] = Part(fed.penalty)
+        parts[keys.PENALTY] = Part(fed.penalty, fed.penalty_error)
     if fed.class_weighted_loss is not None:
-        parts[keys.CLASS_WEIGHT] = Part(fed.class_weighted_loss - fed.data_loss)
+        added = fed.class_weighted_loss - fed.data_loss
+        parts[keys.CLASS_WEIGHT] = Part(added, fed.class_weight_error)
     parts.update(shares.parts)
     added = fed.data_loss - evaluated.data_loss
+    clean_error = evaluated.standard_error if evaluated is not fed else None
     if not abs(added) <= _ROUNDING * abs(evaluated.data_loss):
-        parts[keys.PIPELINE] = Part(added, fed.standard_error)
+        parts[keys.PIPELINE] = Part(added, _together(fed.standard_error, clean_error))
     if reported is not None:
         explained = sum(part.value for part in parts.values())
-        errors = [e for e in (shares.total.standard_error, fed.standard_error) if e is not None]
-        parts[keys.DRIFT] = Part(
-            reported - evaluated.data_loss - explained, math.hypot(*errors) if errors else None
+        error = _together(
+            shares.total.standard_error,
+            fed.standard_error,
+            fed.penalty_error,
+            fed.class_weight_error,
         )
+        parts[keys.DRIFT] = Part(reported - evaluated.data_loss - explained, error)
     return parts
 
 
-def _metric_values(
-    results: Mapping[str, np.ndarray], logs: Mapping[str, Any]
-) -> dict[str, MetricValues]:
+def planned(settings: Settings, purse: Purse | None, *, n_feeds: int = 1) -> Plan | None:
+    """Return how many samples to take; ``None`` for all of them.
+
+    Args:
+        settings: The settings.
+        purse: The time for measuring, where the settings have a budget.
+        n_feeds: Feeds that share the time with each other, and with the parts.
+    """
+    if settings.samples is not None:
+        return Count(settings.samples)
+    if settings.precision is not None:
+        return Precision(settings.precision)
+    if purse is not None:
+        return Budget(purse, (1.0 - _FOR_PARTS * settings.parts) / n_feeds)
+    return None
+
+
+def _together(*errors: float | None) -> float | None:
+    """Return the standard error of a sum; ``None`` where all of it is exact."""
+    known = [error for error in errors if error is not None]
+    return math.hypot(*known) if known else None
+
+
+def _metric_values(evaluated: Evaluated, logs: Mapping[str, Any]) -> dict[str, MetricValues]:
     """Pair true metrics with reported ones; a vector becomes one entry for each element."""
     values = {}
-    for name, result in results.items():
+    for name, result in evaluated.metrics.items():
         triple = (result, logs.get(name), logs.get(keys.val_metric(name)))
         true, reported, val = (None if v is None else np.ravel(v).tolist() for v in triple)
         for index, value in enumerate(true or ()):
@@ -184,6 +327,7 @@ def _metric_values(
                 float(value),
                 None if reported is None else float(reported[index]),
                 None if val is None else float(val[index]),
+                evaluated.metric_errors.get(name),
             )
     return values
 

@@ -19,6 +19,10 @@ def autolog(
     silent: bool = False,
     every: int = 1,
     unit: str = "epoch",
+    samples: float | None = None,
+    precision: float | None = None,
+    budget: float | None = None,
+    loss_range: tuple[float, float] | None = None,
     parts: bool = True,
     metrics: bool = True,
     batch_size: int | None = None,
@@ -38,6 +42,10 @@ def autolog(
         silent: Print nothing, and warn of nothing.
         every: Measure every so many epochs or steps.
         unit: ``"epoch"`` or ``"step"``.
+        samples: Estimate the true loss from so many samples, a count or a fraction.
+        precision: Estimate it to a relative half-width of its 95 % interval.
+        budget: Estimate it within a fraction of the training's time.
+        loss_range: Smallest and largest loss of a sample, for intervals that hold at all times.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         batch_size: Batch size to measure with.
@@ -55,7 +63,19 @@ def autolog(
     if disable:
         every_fit.disable(NAME)
         return
-    settings = Settings(every, unit, parts, metrics, batch_size, max_bytes, seed)
+    settings = Settings(
+        every=every,
+        unit=unit,
+        parts=parts,
+        metrics=metrics,
+        batch_size=batch_size,
+        max_bytes=max_bytes,
+        seed=seed,
+        samples=samples,
+        precision=precision,
+        budget=budget,
+        loss_range=loss_range,
+    )
     TensorBoardTracker(log_dir, hparams=hparams)  # what is wrong with it has to be known now
 
     def tracker(callbacks: list[Any]) -> Tracker:

@@ -98,6 +98,24 @@ class Draw:
     is_full: bool
 
 
+class Units(Protocol):
+    """Batches of the training's size in random order, from which a sample takes the first few."""
+
+    @property
+    def n_units(self) -> int:
+        """Batches that can be had."""
+        ...
+
+    @property
+    def n_all(self) -> int:
+        """Batches that there are, of which those that can be had are a random part."""
+        ...
+
+    def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Yield the batches from ``start`` up to ``stop``."""
+        ...
+
+
 class Feed(Protocol):
     """The samples of one epoch."""
 
@@ -129,6 +147,10 @@ class Feed(Protocol):
 
     def draw(self, wish: Wish) -> Draw:
         """Draw batches of the training's size from the samples that were read last."""
+        ...
+
+    def units(self, seed: int) -> Units:
+        """Return the batches in random order."""
         ...
 
 

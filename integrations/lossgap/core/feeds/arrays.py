@@ -7,6 +7,7 @@ same dtypes, the same checks and the same broadcasting of sample weights.
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,7 @@ from keras.src.trainers.data_adapters.array_data_adapter import (
 from keras.src.trainers.data_adapters.data_adapter_utils import is_scipy_sparse
 
 from lossgap.core import backends
-from lossgap.core.feeds import Chunk, Draw, Layout, Wish, even_splits, flatten
+from lossgap.core.feeds import Chunk, Draw, Layout, Wish, even_splits, flatten, splits
 from lossgap.errors import DataError
 
 DEFAULT_BATCH_SIZE = 32  # Keras's own
@@ -84,6 +85,13 @@ class ArrayFeed:
     def has_targets(self) -> bool:
         """Whether there are targets."""
         return self._data[1] is not None
+
+    def targets(self, indices: np.ndarray) -> np.ndarray | None:
+        """Return the targets of samples, where they are one array of numbers; else ``None``."""
+        y = self._data[1]
+        if y is None or keras.tree.is_nested(y) or backends.active().is_ragged(y.array):
+            return None
+        return np.asarray(y.convert_to_numpy(y[indices]))
 
     @cached_property
     def n_bytes(self) -> int:
@@ -152,6 +160,12 @@ class ArrayFeed:
             chosen = (starts[:, None] + np.arange(size)).ravel()
         return Draw([Chunk(self._to_device(chosen), even_splits(len(chosen), size))], is_full)
 
+    def units(self, seed: int) -> "ArrayUnits":
+        """Return the batches that the data have in their order, in random order."""
+        n_batches = math.ceil(self.n_total / self.batch_size)
+        order = np.random.default_rng(seed).permutation(n_batches)
+        return ArrayUnits(self, order)
+
     @cached_property
     def _on_device(self) -> list[Any]:
         return self._to_device(slice(None))
@@ -179,6 +193,40 @@ class ArrayFeed:
                 strict=True,
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayUnits:
+    """Batches of the training's size in the order of the data, the last one with the rest.
+
+    Attributes:
+        feed: The samples.
+        order: Numbers of the batches, in random order.
+    """
+
+    feed: ArrayFeed
+    order: np.ndarray
+
+    @property
+    def n_units(self) -> int:
+        """All batches."""
+        return len(self.order)
+
+    @property
+    def n_all(self) -> int:
+        """All batches."""
+        return len(self.order)
+
+    def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Yield the batches from ``start`` up to ``stop``."""
+        feed, size = self.feed, self.feed.batch_size
+        per_batch = max(feed.n_bytes * size // feed.n_total, 1)
+        step = max(_CHUNK_BYTES // per_batch, 1)
+        for first in range(start, stop, step):
+            begins = self.order[first : min(first + step, stop)] * size
+            rows = [np.arange(begin, min(begin + size, feed.n_total)) for begin in begins]
+            leaves = feed._to_device(np.concatenate(rows))
+            yield Chunk(leaves, splits([len(row) for row in rows]))
 
 
 def _equal(one: Any, other: Any) -> bool:

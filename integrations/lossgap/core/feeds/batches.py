@@ -47,6 +47,23 @@ def chunked(batches: Iterable[Batch]) -> Iterator[Chunk]:
         yield _joined(group)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptUnits:
+    """Batches that were kept, in random order, and how many there were."""
+
+    batches: list[Batch]
+    n_all: int
+
+    @property
+    def n_units(self) -> int:
+        """Batches that were kept."""
+        return len(self.batches)
+
+    def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Yield the batches from ``start`` up to ``stop``."""
+        return chunked(self.batches[start:stop])
+
+
 def _joined(group: list[Batch]) -> Chunk:
     join = backends.active().concatenate
     columns = zip(*(batch.leaves for batch in group), strict=True)

@@ -10,7 +10,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 
 from lossgap.core import backends, random_states
 from lossgap.core.feeds import Chunk, Draw, Layout, Wish, flatten
-from lossgap.core.feeds.batches import Batch, chunked
+from lossgap.core.feeds.batches import Batch, KeptUnits, chunked
 from lossgap.core.feeds.reservoir import Reservoir
 from lossgap.errors import DataError
 
@@ -75,6 +75,18 @@ class DatasetFeed:
     def draw(self, wish: Wish) -> Draw:
         """Draw batches from a sample of those that were read last."""
         return self._reservoir.draw(wish)
+
+    def units(self, seed: int) -> KeptUnits:
+        """Return batches in the random order of their keys, whatever ``seed`` is.
+
+        The dataset is read once, and as many of its batches are kept as fit.
+        """
+        del seed
+        if not self._reservoir.n_batches:
+            with random_states.kept(), _generators_kept(self._dataset):
+                for _ in self._batches():
+                    pass
+        return self._reservoir.units()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 
 from lossgap.core.feeds import Draw, Wish
-from lossgap.core.feeds.batches import Batch, chunked
+from lossgap.core.feeds.batches import Batch, KeptUnits, chunked
 
 
 class Reservoir:
@@ -74,9 +74,14 @@ class Reservoir:
         """Return the kept batches in the order of the stream."""
         return [batch for _, _, batch in sorted(self._heap, key=lambda entry: entry[1])]
 
-    def draw(self, wish: Wish) -> Draw:
-        """Draw kept batches: the first few by their keys, which is a uniform sample too."""
+    def units(self) -> KeptUnits:
+        """Return the kept batches by their keys: the first few are a uniform sample too."""
         kept = [batch for _, _, batch in sorted(self._heap, reverse=True)]
+        return KeptUnits(kept, self.n_batches)
+
+    def draw(self, wish: Wish) -> Draw:
+        """Draw kept batches, the first few by their keys."""
+        kept = self.units().batches
         chosen: list[Batch] = []
         n_samples = n_bytes = 0
         for batch in kept:

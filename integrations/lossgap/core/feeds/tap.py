@@ -15,7 +15,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 
 from lossgap.core import backends
 from lossgap.core.feeds import Chunk, Draw, Layout, Wish, flatten
-from lossgap.core.feeds.batches import Batch, chunked
+from lossgap.core.feeds.batches import Batch, KeptUnits, chunked
 from lossgap.core.feeds.reservoir import Reservoir
 from lossgap.errors import DataError
 
@@ -89,6 +89,13 @@ class TapFeed:
         """Draw batches from those that are kept."""
         with self._lock:
             return self._reservoir.draw(wish)
+
+    def units(self, seed: int) -> KeptUnits:
+        """Return the kept batches in the random order of their keys, whatever ``seed`` is."""
+        del seed
+        self._check()
+        with self._lock:
+            return self._reservoir.units()
 
     def _receive(self, structure: Any) -> None:
         """Keep one batch. Runs inside of the training, where nothing may fail."""
