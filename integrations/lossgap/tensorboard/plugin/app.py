@@ -1,6 +1,7 @@
 """The plugin: which addresses the tab has, and what they answer."""
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -12,7 +13,7 @@ from werkzeug import wrappers
 
 from lossgap.errors import LossgapError
 from lossgap.tensorboard.plugin import assets, drawing
-from lossgap.tensorboard.plugin.logs import PLUGIN, Logs
+from lossgap.tensorboard.plugin.logs import PLUGIN, Last, Logs
 from lossgap.tensorboard.plugin.overview import MOST_SELECTED, overview
 
 MOST_POINTS: Final = 60_000
@@ -33,6 +34,7 @@ class TrueLossPlugin(base_plugin.TBPlugin):
     def __init__(self, context: Any) -> None:
         self._data = context.data_provider
         self._files = assets.page_files()
+        self._warm = False
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         """Return what answers at which address."""
@@ -76,7 +78,9 @@ class TrueLossPlugin(base_plugin.TBPlugin):
         self, question: str, logs: Logs, names: Sequence[str], place: int | None
     ) -> dict[str, Any]:
         if question == "overview":
-            return overview(logs.last())
+            last = logs.last()
+            self._warm_up(last)
+            return overview(last)
         runs = logs.read(names, MOST_POINTS)
         if question == "panels":
             return drawing.draw(runs)
@@ -86,6 +90,15 @@ class TrueLossPlugin(base_plugin.TBPlugin):
             return drawing.listed(runs[0])
         answer = drawing.fall if question == "waterfall" else drawing.tell
         return answer(runs[0], place)
+
+    def _warm_up(self, last: Sequence[Last]) -> None:
+        """Draw once what is likely to be asked for, while the user reads the table."""
+        if last and not self._warm:
+            self._warm = True
+            newest = max(last, key=lambda found: found.wall_time).run
+            threading.Thread(
+                target=drawing.warm_up, args=(newest,), name="lossgap-warm-up", daemon=True
+            ).start()
 
 
 def _application(respond: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ as a table, and there are at most so many of them that a browser draws them at o
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from lossgap.charts.panels.steps import last_finite
 from lossgap.charts.thin import thinned
 from lossgap.core import keys, verdict
 from lossgap.core.measurement import Measurement
-from lossgap.errors import DataError, MissingDependencyError
+from lossgap.errors import DataError, LossgapError, MissingDependencyError
 from lossgap.tensorboard.plugin.overview import written
 
 MOST_ROWS: Final = 1_000
@@ -35,6 +36,9 @@ MOST_PENALTY_ROWS: Final = 3_200
 FEWEST_ROWS_OF_A_RUN: Final = 40
 MOST_TABLE_ROWS: Final = 500
 """Measurements in the table of one run."""
+
+_MANY: Final = 20
+"""Runs that are too many to tell apart are drawn as if they were so many: bands fade by it."""
 
 FINE: Final = 1.25
 FAINT: Final = 0.65
@@ -75,6 +79,19 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
         "n_drawn": len(data.rows),
         "n_measured": sum(len(run.measurements) for run in runs),
     }
+
+
+def warm_up(run: Run) -> None:
+    """Draw a long run alone and among many, so that the first selection doesn't wait for altair.
+
+    Args:
+        run: One whose last measurement says what is logged here.
+    """
+    last = run.measurements[-1]
+    long = tuple(replace(last, epoch=epoch, step=epoch) for epoch in range(MOST_ROWS))
+    with suppress(LossgapError):
+        draw([Run(run.name, long)])
+        draw([Run(str(index), long) for index in range(_MANY)])
 
 
 def tell(run: Run, place: int | None) -> dict[str, Any]:
@@ -161,7 +178,7 @@ def _frame(runs: Sequence[Run], axis: str) -> Frame:
     data = frame(runs, axis=axis)
     if len(data.shape.runs) <= len(palette.DASHES):
         return data
-    return replace(data, shape=replace(data.shape, runs=("",) * len(data.shape.runs)))
+    return replace(data, shape=replace(data.shape, runs=("",) * _MANY))
 
 
 def _lighten(spec: base.Spec) -> None:
