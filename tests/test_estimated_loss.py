@@ -252,12 +252,14 @@ def test_a_reference_is_renewed_when_it_has_been_paid_for():
 def test_a_reference_may_be_a_part_of_the_set():
     model, x, y, losses = classifier()
     x, y = np.tile(x, (30, 1)), np.tile(y, 30)
-    measuring = sampler(model, x, y, Precision(0.002), metrics=False)
+    pilot = lossgap.measure(model, x, y, samples=512, parts=False, metrics=False)
+    precision = pilot.relative_half_width / 2
+    measuring = sampler(model, x, y, Precision(precision), metrics=False)
     measuring.n_left = 9
     first, reference, third = (measuring.run() for _ in range(3))
     assert third.n_samples < first.n_samples < reference.n_samples < len(x) / 2
     for found in (first, reference, third):
-        assert (found.interval[1] - found.interval[0]) / 2 <= 0.002 * found.data_loss
+        assert (found.interval[1] - found.interval[0]) / 2 <= precision * found.data_loss
         assert abs(found.data_loss - losses.mean()) < 4 * found.standard_error
 
 

@@ -63,7 +63,7 @@ def measure(
         precision: Estimate it from as many samples as it takes for a 95 % interval of this
             relative half-width.
         loss_range: The smallest and largest loss that a sample can have, for an interval that
-            holds however often one looks and stops.
+            holds at all numbers of samples at once.
         parts: Whether to find the causes of the gap.
         metrics: Whether to compute the compiled metrics.
         seed: Seed of the sample and the random masks that the parts are measured with.

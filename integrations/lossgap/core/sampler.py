@@ -170,7 +170,7 @@ class Sampler:
         return self._plan.first(self._last, n_all), False
 
     def _remember(self, taken: Taken, estimates: list[Estimate], *, renewed: bool) -> None:
-        self._last = estimates
+        self._last = [] if renewed else estimates  # what follows a reference takes fewer samples
         self._n_runs += 1
         self._per_sample = taken.seconds / taken.n_samples
         if renewed:

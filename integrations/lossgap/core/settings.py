@@ -27,7 +27,7 @@ class Settings:
         precision: Relative half-width of the 95 % interval to measure to; ``None`` for exactly.
         budget: Time for measuring as a fraction of the training's; ``None`` for no limit.
         loss_range: The smallest and largest loss that a sample can have, for intervals that
-            hold however often one looks; ``None`` for intervals that hold at one look.
+            hold at all numbers of samples at once; ``None`` for intervals that hold at one.
 
     Raises:
         InvalidArgumentError: A value is out of range.
