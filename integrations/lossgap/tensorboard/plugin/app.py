@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ class TrueLossPlugin(base_plugin.TBPlugin):
     def __init__(self, context: Any) -> None:
         self._data = context.data_provider
         self._files = assets.page_files()
-        self._warm = False
+        self._is_warm = self._is_ready = False
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         """Return what answers at which address."""
@@ -51,7 +52,13 @@ class TrueLossPlugin(base_plugin.TBPlugin):
         return False
 
     def frontend_metadata(self) -> Any:
-        """Return the tab's name and its page, which reloads by itself."""
+        """Return the tab's name and its page, which reloads by itself.
+
+        TensorBoard asks when its own page is opened: time to get ready for ours.
+        """
+        if not self._is_ready:
+            self._is_ready = True
+            _in_background(_get_ready)
         return base_plugin.FrontendMetadata(
             es_module_path="/static/index.js", tab_name="True Loss", disable_reload=True
         )
@@ -79,7 +86,7 @@ class TrueLossPlugin(base_plugin.TBPlugin):
     ) -> dict[str, Any]:
         if question == "overview":
             last = logs.last()
-            self._warm_up(last)
+            self._warm_up(logs, last)
             return overview(last)
         runs = logs.read(names, MOST_POINTS)
         if question == "panels":
@@ -91,14 +98,29 @@ class TrueLossPlugin(base_plugin.TBPlugin):
         answer = drawing.fall if question == "waterfall" else drawing.tell
         return answer(runs[0], place)
 
-    def _warm_up(self, last: Sequence[Last]) -> None:
+    def _warm_up(self, logs: Logs, last: Sequence[Last]) -> None:
         """Draw once what is likely to be asked for, while the user reads the table."""
-        if last and not self._warm:
-            self._warm = True
-            newest = max(last, key=lambda found: found.wall_time).run
-            threading.Thread(
-                target=drawing.warm_up, args=(newest,), name="lossgap-warm-up", daemon=True
-            ).start()
+        if not last or self._is_warm:
+            return
+        self._is_warm = True
+        newest = max(last, key=lambda found: found.wall_time).run.name
+
+        def draw() -> None:
+            with suppress(LossgapError):
+                assets.library()
+                drawing.warm_up(*logs.read([newest], MOST_POINTS))
+
+        _in_background(draw)
+
+
+def _get_ready() -> None:
+    with suppress(LossgapError):
+        assets.library()
+        assets.prepare()
+
+
+def _in_background(work: Callable[[], object]) -> None:
+    threading.Thread(target=work, name="lossgap-warm-up", daemon=True).start()
 
 
 def _application(respond: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ as a table, and there are at most so many of them that a browser draws them at o
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from lossgap.charts.panels.steps import last_finite
 from lossgap.charts.thin import thinned
 from lossgap.core import keys, verdict
 from lossgap.core.measurement import Measurement
-from lossgap.errors import DataError, LossgapError, MissingDependencyError
+from lossgap.errors import DataError, MissingDependencyError
 from lossgap.tensorboard.plugin.overview import written
 
 MOST_ROWS: Final = 1_000
@@ -82,16 +81,13 @@ def draw(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def warm_up(run: Run) -> None:
-    """Draw a long run alone and among many, so that the first selection doesn't wait for altair.
+    """Draw a run alone and among many, so that the first selection doesn't wait for altair.
 
     Args:
-        run: One whose last measurement says what is logged here.
+        run: One that says what is logged here.
     """
-    last = run.measurements[-1]
-    long = tuple(replace(last, epoch=epoch, step=epoch) for epoch in range(MOST_ROWS))
-    with suppress(LossgapError):
-        draw([Run(run.name, long)])
-        draw([Run(str(index), long) for index in range(_MANY)])
+    draw([run])
+    draw([replace(run, name=str(index)) for index in range(_MANY)])
 
 
 def tell(run: Run, place: int | None) -> dict[str, Any]:
