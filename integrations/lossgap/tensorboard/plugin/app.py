@@ -17,7 +17,7 @@ from lossgap.tensorboard.plugin import assets, drawing
 from lossgap.tensorboard.plugin.logs import PLUGIN, Last, Logs
 from lossgap.tensorboard.plugin.overview import MOST_SELECTED, overview
 
-MOST_POINTS: Final = 60_000
+MOST_POINTS: Final = 30_000
 """Numbers that are read for one answer."""
 
 HOUR: Final = 60 * 60
