@@ -79,6 +79,7 @@ def test_what_tensorboard_imports_at_its_start_is_next_to_nothing():
     modules = loaded_by("import lossgap.tensorboard.plugin.loader")
     assert {name for name in modules if name.partition(".")[0] == "lossgap"} == {
         "lossgap",
+        "lossgap.exits",
         "lossgap.tensorboard",
         "lossgap.tensorboard.plugin",
         "lossgap.tensorboard.plugin.loader",
