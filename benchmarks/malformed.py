@@ -1,4 +1,4 @@
-"""Feed 53,600 damaged inputs to every reader, and print what came of them.
+"""Feed 53,600 damaged inputs to the readers, and print what came of them.
 
 Usage: python benchmarks/malformed.py [--scale 1] [--seed 0] [--only NAME] [--input NUMBER]
 

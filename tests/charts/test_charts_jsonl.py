@@ -9,33 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import arbitrary
 import chart_samples
-from lossgap import LossgapError, Measurement, MetricValues, Part, Penalty
+from lossgap import LossgapError, Measurement, Penalty
 from lossgap.charts import Run, jsonl, read_measurements, readers, write_measurements
-from lossgap.core import keys
 from lossgap.errors import DataError, InvalidArgumentError
 
-NUMBER = st.floats(allow_nan=True, allow_infinity=True)
-MAYBE = st.none() | NUMBER
-COUNT = st.integers(0, 10**12)
-TEXT = st.text(max_size=20)
-MEASUREMENTS = st.builds(
-    Measurement,
-    true_loss=NUMBER,
-    epoch=st.none() | COUNT,
-    step=st.none() | COUNT,
-    reported_loss=MAYBE,
-    val_loss=MAYBE,
-    true_val_loss=MAYBE,
-    parts=st.dictionaries(st.sampled_from(keys.PARTS), st.builds(Part, NUMBER, MAYBE), max_size=4),
-    penalties=st.lists(st.builds(Penalty, TEXT, TEXT, NUMBER), max_size=3).map(tuple),
-    metrics=st.dictionaries(TEXT, st.builds(MetricValues, NUMBER, MAYBE, MAYBE), max_size=3),
-    n_samples=COUNT,
-    n_total=COUNT,
-    standard_error=MAYBE,
-    seconds=NUMBER,
-    precision=TEXT,
-)
+MEASUREMENTS = arbitrary.measurements(st.floats(), st.text(max_size=20))
 
 
 @given(st.text(max_size=30), MEASUREMENTS)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import arbitrary
 import arsenal
 import chart_samples
 import event_logs
@@ -19,8 +20,6 @@ import mlflow_answers
 import targets
 from lossgap.charts import Run, jsonl, readers, write_measurements
 from lossgap.commands.report import _register
-from lossgap.core import keys
-from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
 from lossgap.errors import DataError, LossgapError
@@ -107,27 +106,9 @@ def test_whole_inputs_are_read_by_every_reader(tmp_path):
 # Numbers and names.
 
 NUMBER = st.floats() | st.sampled_from([float(n) for n in NUMBERS if isinstance(n, float)])
-MAYBE = st.none() | NUMBER
-COUNT = st.integers(0, 2**53 - 1)
 # What a file in UTF-8 can hold.
 NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(NAMES)
-MEASUREMENT = st.builds(
-    Measurement,
-    true_loss=NUMBER,
-    epoch=st.none() | COUNT,
-    step=st.none() | COUNT,
-    reported_loss=MAYBE,
-    val_loss=MAYBE,
-    true_val_loss=MAYBE,
-    parts=st.dictionaries(st.sampled_from(keys.PARTS), st.builds(Part, NUMBER, MAYBE), max_size=5),
-    penalties=st.lists(st.builds(Penalty, NAME, NAME, NUMBER), max_size=3).map(tuple),
-    metrics=st.dictionaries(NAME, st.builds(MetricValues, NUMBER, MAYBE, MAYBE), max_size=3),
-    n_samples=COUNT,
-    n_total=COUNT,
-    standard_error=MAYBE,
-    seconds=st.floats(0, 1e300),
-    precision=NAME,
-)
+MEASUREMENT = arbitrary.measurements(NUMBER, NAME, most=2**53 - 1, seconds=st.floats(0, 1e300))
 MEASUREMENTS = st.lists(MEASUREMENT, min_size=1, max_size=4).map(tuple)
 RUNS = st.lists(st.builds(Run, NAME, MEASUREMENTS), min_size=1, max_size=3)
 MODERATELY = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

@@ -58,11 +58,6 @@ def own_tags(extra: Mapping[str, str]) -> dict[str, str]:
     return tags | ours | {str(name): str(value) for name, value in extra.items()}
 
 
-def without_password(uri: str) -> str:
-    """Return an address that can be written to disk and shown."""
-    return redaction.address(uri)
-
-
 def absolute(uri: str) -> str:
     """Return the address of a local store as another working directory would need it."""
     if re.match(r"sqlite:///[^/]", uri):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from lossgap import redaction
 from lossgap.core.measurement import Measurement
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
@@ -178,12 +179,10 @@ class MLflowTracker:
 
     def destination(self) -> Mapping[str, Any]:
         """Return the run, the server's address and the settings: no secrets."""
-        from lossgap.mlflow import runs
-
         self._to.kept_epoch = self._kept_epoch()
         options = {"panels": self._panels, "view": self._view, "note": self._note}
         place = asdict(self._to)
-        place["tracking_uri"] = runs.without_password(place["tracking_uri"])
+        place["tracking_uri"] = redaction.address(place["tracking_uri"])
         return place | options
 
     @classmethod
@@ -195,7 +194,7 @@ class MLflowTracker:
         from lossgap.mlflow import runs
 
         place = dict(destination)
-        if runs.without_password(runs.tracking_uri()) == place["tracking_uri"]:
+        if redaction.address(runs.tracking_uri()) == place["tracking_uri"]:
             place["tracking_uri"] = runs.tracking_uri()
         tracker = cls(**{name: place.pop(name) for name in ("panels", "view", "note")})
         tracker._to = Destination(**place)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from lossgap import redaction
 from lossgap.core import keys
 from lossgap.mlflow import runs
 
@@ -50,7 +51,7 @@ def _address(tracking_uri: str, experiment_id: str) -> str:
         f"#/experiments/{experiment_id}/runs?viewStateShareKey={IDENTIFIER}&compareRunsMode=CHART"
     )
     what = "Reported and true loss in one chart: "
-    uri = runs.without_password(tracking_uri).rstrip("/")
+    uri = redaction.address(tracking_uri).rstrip("/")
     if runs.is_remote(uri):
         return f"{what}{uri}/{page}"
     return f"{what}mlflow ui --backend-store-uri {uri}, then http://127.0.0.1:5000/{page}"

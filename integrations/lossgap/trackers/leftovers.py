@@ -5,14 +5,13 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
 from lossgap.errors import LossgapError, first_line
 from lossgap.trackers import journal, records, registry
-from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, TroubleError
+from lossgap.trackers.protocol import BufferingTracker, ResumableTracker
 
 Progress = Callable[[Path, int, int], None]
 
@@ -41,12 +40,15 @@ class Outcome:
     lines: tuple[str, ...] = ()
 
 
-def waiting() -> Iterator[Outcome]:
+def waiting(*, only: str | None = None) -> Iterator[Outcome]:
     """Yield what waits in the journals, and send nothing.
 
     What a tracker that buffers has got in the meantime doesn't wait, and is forgotten.
+
+    Args:
+        only: The name of the one tracker to look for; all by default.
     """
-    yield from _for_each(_look)
+    yield from _for_each(lambda kept: _look(kept, only))
 
 
 def send_all(*, only: str | None = None, progress: Progress | None = None) -> Iterator[Outcome]:
@@ -70,8 +72,8 @@ def send_in_background(tracker: str, *, only_look: bool = False) -> None:
         if tracker in _begun or not journal.paths():
             return
         _begun.add(tracker)
-    work = waiting if only_look else partial(send_all, only=tracker)
-    Thread(target=lambda: list(work()), name="lossgap-resend", daemon=True).start()
+    work = waiting if only_look else send_all
+    Thread(target=lambda: list(work(only=tracker)), name="lossgap-resend", daemon=True).start()
 
 
 def _for_each(work: Callable[[journal.Journal], Outcome | None]) -> Iterator[Outcome]:
@@ -106,19 +108,26 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _look(kept: journal.Journal) -> Outcome | None:
+def _look(kept: journal.Journal, only: str | None) -> Outcome | None:
     name, destination = kept.origin()
+    if only not in (None, name):
+        return None
     with suppress(LossgapError):
-        tracker = _resume(name, destination)
-        if isinstance(tracker, BufferingTracker) and _has_all(tracker, kept):
+        if _has_all(name, destination, kept):
             kept.forget()
             return None
     return Outcome(kept.path, name, 0, len(kept), None)
 
 
-def _has_all(tracker: BufferingTracker, kept: journal.Journal) -> bool:
+def _has_all(name: str, destination: dict[str, Any], kept: journal.Journal) -> bool:
+    """Tell whether a tracker that buffers has all measurements; others aren't even imported."""
+    if not hasattr(registry.tracker_class(name), "has"):
+        return False
+    tracker = _resume(name, destination)
     found = (records.from_json(text) for _, text in kept)
-    return all(tracker.has(r.measurement) for r in found if isinstance(r, records.Log))
+    return isinstance(tracker, BufferingTracker) and all(
+        tracker.has(r.measurement) for r in found if isinstance(r, records.Log)
+    )
 
 
 def _send(kept: journal.Journal, only: str | None, progress: Progress | None) -> Outcome | None:
@@ -144,16 +153,14 @@ def _send(kept: journal.Journal, only: str | None, progress: Progress | None) ->
 
 def _sent(kept: journal.Journal, tracker: ResumableTracker, number: int, text: str) -> list[str]:
     """Send a record, and forget it where the tracker has it for good."""
-    done = False
+    n_delivered = 0
     try:
-        lines = records.from_json(text).send(tracker)
-        done = True
-    except TroubleError as trouble:
-        lines, done = [str(trouble)], True
+        lines, trouble = records.send(records.from_json(text), tracker)
+        if not isinstance(tracker, BufferingTracker):
+            n_delivered = number + 1
     finally:  # a failed attempt, too, may have found out where the records go
-        forget = done and not isinstance(tracker, BufferingTracker)
-        kept.attempted(tracker.destination(), n_delivered=number + 1 if forget else 0)
-    return lines
+        kept.attempted(tracker.destination(), n_delivered=n_delivered)
+    return lines if trouble is None else [*lines, trouble]
 
 
 def _resume(name: str, destination: dict[str, Any]) -> ResumableTracker:

@@ -4,45 +4,19 @@ import atexit
 import os
 import warnings
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lossgap import exits
 from lossgap.errors import LossgapWarning
-from lossgap.trackers.records import Finish, Record
+from lossgap.trackers.records import Finish
 
-
-class Outbox(Protocol):
-    """As much of an outbox as is needed here."""
-
-    def put(self, record: Record) -> None:
-        """Take a record."""
-        ...
-
-    def close(self) -> list[str]:
-        """Wait for a tracker that works, and see that the rest is on disk."""
-        ...
-
-    def closed(self) -> bool:
-        """Tell whether the end of the training was put in."""
-        ...
-
-    def keep_the_rest(self) -> None:
-        """See that what waits is on disk."""
-        ...
-
-    def troubles(self) -> list[str]:
-        """Return what the user has to know."""
-        ...
-
-    def abandon(self) -> None:
-        """Do nothing any more."""
-        ...
-
+if TYPE_CHECKING:
+    from lossgap.trackers.outbox import Outbox
 
 _live: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
 
 
-def watch(outbox: Outbox) -> None:
+def watch(outbox: "Outbox") -> None:
     """Look after an outbox for as long as somebody uses it."""
     _live.add(outbox)
 

@@ -15,8 +15,8 @@ from typing import Final
 from lossgap.trackers import lifetime, wording
 from lossgap.trackers.backlog import Backlog, Item
 from lossgap.trackers.keeper import Keeper
-from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, Tracker, TroubleError
-from lossgap.trackers.records import Finish, Record
+from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, Tracker
+from lossgap.trackers.records import Finish, Record, send
 
 MOST_WAITING: Final = 100_000
 """Records that may wait at one time."""
@@ -209,9 +209,7 @@ class Outbox:
         delay = RETRY_SECONDS
         while (item := self._next()) is not None:
             try:
-                lines = item.record.send(self._tracker)
-            except TroubleError as trouble:
-                self._sent(item, [], str(trouble))
+                lines, trouble = send(item.record, self._tracker)
             except BaseException as error:  # noqa: BLE001 - whatever a tracker does, all goes on
                 self._note(error)
                 if self._keeper is None:
@@ -223,7 +221,8 @@ class Outbox:
             else:
                 delay = RETRY_SECONDS
                 self._failing = False
-                self._sent(item, lines)
+                self._answered = True
+                self._sent(item, lines, trouble)
 
     def _next(self) -> Item | None:
         with self._changed:
@@ -234,14 +233,13 @@ class Outbox:
                 self._changed.notify_all()
             return item
 
-    def _sent(self, item: Item, lines: list[str], trouble: str = "") -> None:
+    def _sent(self, item: Item, lines: list[str], trouble: str | None = None) -> None:
         if self._keeper is not None and self._buffering is None:
             self._keeper.attempted(item.number + 1)
         with self._changed:
             self._sending_since = None
-            self._answered = True
             self._lines += lines
-            if trouble:
+            if trouble is not None:
                 self._tell(trouble)
             self._backlog.sent()
             if self._buffering is None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from lossgap.core.measurement import Measurement
 from lossgap.core.summary import Summary
 from lossgap.errors import DataError
-from lossgap.trackers.protocol import Tracker
+from lossgap.trackers.protocol import Tracker, TroubleError
 
 _LOG: Final = "log"
 _FINISH: Final = "finish"
@@ -58,6 +58,18 @@ class Finish:
 
 
 Record = Log | Finish
+
+
+def send(record: Record, tracker: Tracker) -> tuple[list[str], str | None]:
+    """Hand a record to a tracker, which then has it.
+
+    Returns:
+        Lines for the user, and a trouble that the user has to know of; ``None`` for none.
+    """
+    try:
+        return record.send(tracker), None
+    except TroubleError as trouble:
+        return [], str(trouble)
 
 
 def from_json(text: str) -> Record:
