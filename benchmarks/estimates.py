@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/estimates.py [--quick] [--only SECTION ...]
 
-The sections are: exact, steps, budget, references, coverage, growth
+The sections are: exact, steps, budget, references, coverage, growth, streams
 """
 
 import os
@@ -308,6 +308,15 @@ def coverage(*, quick: bool) -> None:
         row(name, *(f"{count / n_repetitions:.1%}" for count in hits))
 
 
+def wide() -> Any:
+    """Build and compile a dense network with 16 inputs."""
+    inputs = keras.Input((16,))
+    hidden = keras.layers.Dense(256, "relu")(keras.layers.Dense(256, "relu")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10, "softmax")(hidden))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def growth(*, quick: bool) -> None:
     """Measure to a fixed precision on more and more samples."""
     sizes = (10_000, 100_000, 1_000_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000)
@@ -319,10 +328,7 @@ def growth(*, quick: bool) -> None:
         "relative half-width",
         "set-up, once per fit : a measurement",
     )
-    inputs = keras.Input((16,))
-    hidden = keras.layers.Dense(256, "relu")(keras.layers.Dense(256, "relu")(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(10, "softmax")(hidden))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = wide()
     model.fit(*clusters(50_000, (16,)), batch_size=128, verbose=0)
     samplers, found, set_up = {}, {}, {}
     for size in sizes:
@@ -346,6 +352,48 @@ def growth(*, quick: bool) -> None:
         )
 
 
+def stream(n_samples: int, batch_size: int) -> tf.data.Dataset:
+    """Return clusters that are drawn as they are read, without the memory to hold them."""
+    x, y = clusters(2**12, (16,))
+
+    def batch(index: Any) -> tuple[Any, Any]:
+        seed = tf.stack([index, tf.constant(1, tf.int64)])
+        rows = tf.random.stateless_uniform([batch_size], seed, 0, len(x), tf.int32)
+        noise = tf.random.stateless_normal([batch_size, 16], seed)
+        return tf.gather(x, rows) + 0.5 * noise, tf.gather(y, rows)
+
+    return tf.data.Dataset.range(n_samples // batch_size).map(batch).prefetch(2)
+
+
+def streams(*, quick: bool) -> None:
+    """Measure to a fixed precision while longer and longer streams are trained on."""
+    sizes = (10_000, 100_000, 1_000_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000)
+    batch_size, epochs = 250, 3
+    head(
+        "Cost at a fixed precision of ±2 %, from a stream that is read as it is trained on",
+        "samples in all",
+        "measurement : that of 100,000",
+        "samples measured",
+        "relative half-width",
+    )
+    model = wide()
+    model.fit(stream(100_000, batch_size), epochs=2, verbose=0)
+    model.optimizer.learning_rate = 0.0  # all streams end with the same losses
+    found = {}
+    for size in sizes:
+        callback = lossgap.TrueLoss(precision=0.02, parts=False)
+        model.fit(stream(size, batch_size), epochs=epochs, verbose=0, callbacks=[callback])
+        found[size] = callback.measurements
+    typical = {size: statistics.median(m.seconds for m in found[size]) for size in sizes}
+    for size in sizes:
+        row(
+            f"{size:,}",
+            f"{typical[size] / typical[100_000]:.2f}",
+            f"{found[size][-1].n_samples:,}",
+            f"{found[size][-1].relative_half_width or 0:.2%}",
+        )
+
+
 SECTIONS = {
     "exact": exact,
     "steps": steps,
@@ -353,6 +401,7 @@ SECTIONS = {
     "references": references,
     "coverage": coverage,
     "growth": growth,
+    "streams": streams,
 }
 
 

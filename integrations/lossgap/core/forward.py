@@ -55,6 +55,7 @@ class Evaluation:
         self._read = _pairs_but(self._carried, weights, model.metrics_variables)
         self.reads = [source for _, source in self._read]
         self._penalties = PenaltyRecorder(model)
+        self._moved: set[int] = set()
         self.labels: tuple[Label, ...] = ()
         self.mixes_batch = False
 
@@ -72,6 +73,7 @@ class Evaluation:
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         mapping = [*_values(self._read), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+        fresh = [scope.get_current_value(variable) for variable in self._metrics]
         with scope, _losses_kept(model), _drawing_from(self._generator):
             with self._penalties.watching():
                 y_pred = _call(model, x, training=False)
@@ -86,6 +88,11 @@ class Evaluation:
                     row.append(_loss(model, x, y, y_pred, class_weighted, training=False))
             if overrides(model, "compute_loss"):
                 row.append(_loss(model, x, y, y_pred, sample_weight, training=False))
+        self._moved.update(
+            id(variable)
+            for variable, value in zip(self._metrics, fresh, strict=True)
+            if scope.get_current_value(variable) is not value
+        )
         self.labels = tuple(penalties)
         self.mixes_batch = any(
             get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
@@ -99,32 +106,20 @@ class Evaluation:
         mapping = list(zip(self._carried, state, strict=False))
         with keras.StatelessScope(state_mapping=mapping):
             results = self._model.get_metrics_result()
-        idle = self._idle_metrics(state) | {"loss"}
+        idle = self._idle_metrics() | {"loss"}
         to_numpy = backends.active().to_numpy
         return {name: to_numpy(value) for name, value in results.items() if name not in idle}
 
-    def _idle_metrics(self, state: list[Any]) -> set[str]:
-        """Name the model's own trackers that no batch has updated, and so hold no result.
+    def _idle_metrics(self) -> set[str]:
+        """Name the model's own trackers that no batch updates, and so hold no result.
 
         A ``train_step`` or a layer in training mode may be the only place that updates them.
         """
-        fresh, final = (
-            dict(zip(map(id, self._carried), values, strict=False))
-            for values in (self.initial_state(), state)
-        )
-
-        to_numpy = backends.active().to_numpy
-
-        def moved(variable: Any) -> bool:
-            values = (fresh[id(variable)], final[id(variable)])
-            one, other = (to_numpy(ops.copy(value)) for value in values)
-            return not np.array_equal(one, other)
-
         compiled = self._model._compile_metrics
         return {
             metric.name
             for metric in self._model.metrics
-            if metric is not compiled and not any(moved(v) for v in metric.variables)
+            if metric is not compiled and not any(id(v) in self._moved for v in metric.variables)
         }
 
     def test_step_loss(self, leaves: list[Any], state: list[Any]) -> Any:
