@@ -9,13 +9,14 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from lossgap.charts.frames import Run
 from lossgap.core import keys
 from lossgap.core.measurement import LARGEST_COUNT, Measurement
+from lossgap.core.strict_json import dumps
 from lossgap.errors import DataError
 
 _T = TypeVar("_T")
@@ -49,7 +50,7 @@ def write_measurements(path: str | os.PathLike[str], runs: Iterable[Run]) -> Non
 def to_line(run: str, measurement: Measurement) -> str:
     """Write one measurement as strict JSON without a line break."""
     record = {"lossgap": VERSION, "run": run} | measurement.to_dict()
-    return json.dumps(_strict(record), allow_nan=False)
+    return dumps(record)
 
 
 def read_measurements(path: str | os.PathLike[str]) -> list[Run]:
@@ -255,14 +256,3 @@ def _checked(value: object, kind: type[_T], where: str) -> _T:
 
 def _kind(value: object) -> str:
     return _KINDS.get(type(value)) or f"the number {value!r}"
-
-
-def _strict(value: object) -> Any:
-    """Return ``value`` with NaN and infinities as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, Mapping):
-        return {key: _strict(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(member) for member in value]
-    return value

@@ -1,22 +1,22 @@
 """The commands of ``lossgap``, one module each, and the app that holds them.
 
 A command's module imports nothing heavy at its top, so that ``--help`` answers at once.
+:mod:`lossgap.commands.conventions` has what they share.
 """
 
 from typing import Annotated
 
 import typer
 
+from lossgap.commands.conventions import EXIT_CODES, examples, print_help
 from lossgap.commands.demo import demo
 from lossgap.commands.report import report
 from lossgap.commands.sync import sync
 from lossgap.commands.wandb import wandb
 
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -29,10 +29,19 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with t
         raise typer.Exit
 
 
-@app.callback(epilog="Example, which needs no data and no model of yours: lossgap demo")
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "lossgap demo                  # needs no data and no model of yours",
+        "lossgap report --help         # every command has examples",
+        "lossgap --install-completion  # completes commands and options in your shell",
+    )
+    + f"\n\n{EXIT_CODES}",
+)
 def lossgap(
+    context: typer.Context,
     *,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
@@ -40,21 +49,34 @@ def lossgap(
     ] = False,
 ) -> None:
     """Show what a training loss really is, and what separates it from the reported one."""
+    print_help(context)
 
 
-app.command(epilog="Examples: lossgap demo, and shorter: lossgap demo --epochs 5 --seed 7")(demo)
 app.command(
-    epilog="Examples: lossgap report runs.jsonl -o page.html --open, and with pictures for print: "
-    "lossgap report runs.jsonl --png pictures --dpi 300 --gif plot.gif"
+    epilog=examples(
+        "lossgap demo",
+        "lossgap demo --epochs 5 --seed 7 -o page.html",
+    )
+)(demo)
+app.command(
+    epilog=examples(
+        "lossgap report runs.jsonl -o page.html --open",
+        "lossgap report logs --png pictures --dpi 300 --gif plot.gif",
+        "lossgap report 'sqlite:///mlflow.db?experiment=digits'",
+        "lossgap report wandb/offline-run-* --json",
+    )
 )(report)
 app.command(
-    epilog="Examples: lossgap sync, to see first what waits: lossgap sync --list, and in scripts: "
-    "lossgap sync --json"
+    epilog=examples(
+        "lossgap sync",
+        "lossgap sync --list  # what waits; nothing is sent",
+        "lossgap sync --json",
+    )
 )(sync)
 app.add_typer(
     wandb,
     name="wandb",
-    epilog="Example, which sends nothing: lossgap wandb install-panel me/digits --dry-run",
+    epilog=examples("lossgap wandb install-panel me/digits --dry-run  # sends nothing"),
 )
 
 __all__ = ["app"]

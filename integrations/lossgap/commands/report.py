@@ -3,10 +3,11 @@
 import webbrowser
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from lossgap.commands.conventions import AsJson, print_json
 from lossgap.errors import DataError
 
 READERS: Final = ("mlflow", "wandb", "tensorboard")
@@ -55,14 +56,32 @@ def report(
     ] = "",
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "True loss report",
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained page about one or many runs: verdict, panels, table, method."""
     runs = _chosen(places, run)
     theme: Theme = "dark" if dark else "light"
+    written = []
     for path in _written(runs, output, title, png=png, svg=svg, gif=gif, dpi=dpi, theme=theme):
-        typer.echo(str(path))
+        written.append(str(path))
+        if not as_json:
+            typer.echo(written[-1])
+    if as_json:
+        print_json({"files": written, "runs": [_record(run) for run in runs]})
     if show:
         webbrowser.open(output.resolve().as_uri())
+
+
+def _record(run: "Run") -> dict[str, Any]:
+    """Return what ``--json`` tells of a run: its last measurement, and the verdict."""
+    from lossgap.core.summary import summarize
+
+    return {
+        "name": run.name,
+        "n_measurements": len(run.measurements),
+        "last": run.measurements[-1].to_dict(),
+        "verdict": summarize(run.measurements).verdict,
+    }
 
 
 def _chosen(places: list[str], text: str) -> "list[Run]":

@@ -1,6 +1,5 @@
 """The command ``lossgap sync``: what earlier trainings could not deliver, sent now."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from lossgap.commands.conventions import AsJson, print_json
 from lossgap.redaction import shown
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def sync(
     only_list: Annotated[
         bool, typer.Option("--list", help="Show what waits, and send nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON list, for scripts.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send what earlier trainings could not deliver to their trackers.
 
@@ -66,7 +64,7 @@ def _shown(outcomes: "Iterable[Outcome]", *, as_json: bool) -> "list[Outcome]":
                 typer.echo(f"  {line}")
     if as_json:
         records = [asdict(outcome) | {"path": str(outcome.path)} for outcome in shown]
-        typer.echo(json.dumps(records, indent=2))
+        print_json(records)
     elif not shown:
         typer.echo("Nothing waits.")
     return shown

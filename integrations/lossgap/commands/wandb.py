@@ -1,22 +1,27 @@
 """The commands ``lossgap wandb ...``: the panel in a W&B project."""
 
-import json
 from typing import Annotated
 
 import typer
 
-wandb = typer.Typer(no_args_is_help=True, help="Weights & Biases: put the panel into a project.")
+from lossgap.commands.conventions import AsJson, examples, print_help, print_json
+
+wandb = typer.Typer(help="Weights & Biases: put the panel into a project.")
 
 
-@wandb.callback()
-def group() -> None:
+@wandb.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
     """Weights & Biases: put the panel into a project."""
+    print_help(context)
 
 
 @wandb.command(
-    epilog="Examples: lossgap wandb install-panel my-team/digits, for runs measured in mid-epoch: "
-    "lossgap wandb install-panel my-team/digits --unit step, and to see what would be sent: "
-    "lossgap wandb install-panel my-team/digits --dry-run"
+    epilog=examples(
+        "lossgap wandb install-panel my-team/digits",
+        "lossgap wandb install-panel my-team/digits --unit step  # measured in mid-epoch",
+        "lossgap wandb install-panel my-team/digits --dry-run    # what would be sent",
+        "lossgap wandb install-panel my-team/digits --report --json",
+    )
 )
 def install_panel(
     *,
@@ -32,6 +37,7 @@ def install_panel(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the JSON that would be sent, and send nothing.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Create the charts and a saved view with a "True loss" section; twice changes nothing.
 
@@ -43,8 +49,14 @@ def install_panel(
         sent = panel_json(project, unit=unit)
         if report:
             sent["report"] = report_json(project, unit=unit)
-        typer.echo(json.dumps(sent, indent=2))
+        print_json(sent)
         return
-    typer.echo(f"View: {install_panel(project, unit=unit)}")
+    addresses = {"view": install_panel(project, unit=unit)}
+    if not as_json:
+        typer.echo(f"View: {addresses['view']}")
     if report:
-        typer.echo(f"Report: {create_report(project, unit=unit)}")
+        addresses["report"] = create_report(project, unit=unit)
+        if not as_json:
+            typer.echo(f"Report: {addresses['report']}")
+    if as_json:
+        print_json(addresses)
