@@ -41,10 +41,10 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def in_turn(peers: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+def in_turn(peers: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Time the peers round after round, so that all see the same machine."""
     times: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, function in peers.items():
             times[name].append(seconds(function))
     return times
@@ -111,7 +111,8 @@ def exact(*, quick: bool) -> None:
                 "loss": Evaluator(model, feed, weights, batch_size=None, metrics=False).run,
                 "exact": Evaluator(model, feed, weights, batch_size=None, metrics=True).run,
                 "forward": bare_forward(model, x),
-            }
+            },
+            rounds=3 * ROUNDS,
         )
         slow = seconds(lambda: model.evaluate(x, y, verbose=0))  # noqa: B023
         epoch = seconds(lambda: model.fit(x, y, batch_size=32, verbose=0))  # noqa: B023
