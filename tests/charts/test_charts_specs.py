@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -115,6 +116,15 @@ def test_every_panel_renders(make):
     spec = make()
     assert to_png(spec, scale=0.5).startswith(b"\x89PNG")
     assert "<svg" in to_svg(spec)
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_panels_of_a_training_without_parts_render(n):
+    """Measured with ``parts=False``: a gap, and no causes of it."""
+    measurements = [replace(m, parts={}, penalties=()) for m in chart_samples.training(n)]
+    specs = panels_of(frame(measurements), measurements)
+    assert "gap_by_cause" in specs
+    assert all("<svg" in to_svg(spec) for spec in specs.values())
 
 
 def test_a_picture_for_print_has_300_dots_per_inch():

@@ -49,5 +49,7 @@ def template(shape: Shape) -> base.Spec:
             folded, shape, looks, tooltip, field="part", title="share of the loss"
         )
     total = stacks.total_line(shape, keys.REGULARIZATION_GAP, texts, tooltip)
+    if not layers:  # else they bring the selection that the label looks at
+        total = total.add_params(base.zoom("x"))
     label = [] if shape.many else [stacks.total_label(keys.REGULARIZATION_GAP, "gap")]
     return base.build([*layers, total, *label])
