@@ -32,6 +32,10 @@ class MissingDependencyError(LossgapError, ImportError):
     """An optional package is needed and isn't installed."""
 
 
+class TrackerError(LossgapError, RuntimeError):
+    """A tracker failed in a training that was asked to be strict; its traceback is a note."""
+
+
 class LossgapWarning(UserWarning):
     """A number is absent or needs care; training goes on."""
 
@@ -41,5 +45,9 @@ def first_line(error: BaseException) -> str:
 
     Errors of clients hold addresses, and these hold passwords; see :func:`~.redaction.shown`.
     """
-    lines = [line for line in shown(str(error)).splitlines() if line.strip()]
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - what can't even say what it is must not fail once more
+        text = ""
+    lines = [line for line in shown(text).splitlines() if line.strip()]
     return lines[0].strip() if lines else type(error).__name__

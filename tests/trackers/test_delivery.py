@@ -20,7 +20,7 @@ from tracking import (
 
 from lossgap import LossgapError, LossgapWarning, Summary
 from lossgap.core.observers import Training
-from lossgap.trackers import Delivery
+from lossgap.trackers import Delivery, leftovers
 
 pytestmark = pytest.mark.usefixtures("_impatient")
 
@@ -183,6 +183,33 @@ def test_a_process_ends_although_a_tracker_never_answers(mood, end, path):
     assert epochs(path) == [0, 1, 2, "end"]
     assert lines(path)[-1]["failed"] is (end != "delivery.end(None)")
     assert n_journals() == 0
+
+
+TWO = """
+delivery = Delivery([Book(), PlainBook({other!r})])
+delivery.begin(Training({{}}, silent={silent}))
+for epoch in range(3):
+    delivery.measured(log(epoch).measurement)
+"""
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_at_the_end_of_the_process_all_trackers_come_before_what_is_told(silent, path, tmp_path):
+    """Where warnings are errors, the first of them is the last that happens."""
+    set_mood(path, "hangs")
+    program = (
+        "from lossgap.core.observers import Training\n"
+        "from lossgap.trackers import Delivery, outbox\n"
+        "from tracking import Book, PlainBook, log\n"
+        "outbox.PATIENCE = outbox.FIRST_PATIENCE = 0.1\n"
+    ) + TWO.format(other=str(tmp_path / "other.txt"), silent=silent)
+    process = run_python(program)
+    assert ("did not take everything" in process.stderr) is not silent
+    assert epochs(tmp_path / "other.txt")[:3] == [0, 1, 2]
+    assert n_journals() == 1
+    set_mood(path, "works")
+    assert [outcome.n_left for outcome in leftovers.send_all()] == [0]
+    assert epochs(path) == [0, 1, 2, "end"]
 
 
 def test_an_interrupted_end_is_on_disk_when_the_process_ends(path):

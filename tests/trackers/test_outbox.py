@@ -243,7 +243,7 @@ def test_a_tracker_that_cannot_resume_loses_what_it_refuses_and_goes_on(mood, pa
     set_mood(path, mood)
     outbox = Outbox(PlainBook(path))
     outbox.put(log(0))
-    wait_until(lambda: outbox._failing)
+    wait_until(lambda: outbox.failing)
     wait_until(lambda: outbox._backlog.all_safe)
     set_mood(path, "works")
     outbox.put(log(1))
@@ -430,15 +430,33 @@ def test_a_disk_that_recovers_gets_a_second_chance_at_the_end(book, path, monkey
     wait_until(lambda: epochs(path) == [0, 1, 2, "end"])
 
 
-def test_a_destination_that_raises_is_told_and_ends_no_thread(path):
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_destination_that_raises_is_told_and_ends_no_thread(kind, path):
     class Lost(Book):
         def destination(self):
-            raise RuntimeError("where was it?")
+            raise kind("where was it?")
 
     set_mood(path, "hangs")
     assert_it_is_told_and_the_tracker_gets_everything(
-        filled(Lost(path), 3), path, "can't be written to disk (RuntimeError: where was it?)"
+        filled(Lost(path), 3), path, f"can't be written to disk ({kind.__name__}: where was it?)"
     )
+
+
+@pytest.mark.usefixtures("_patient")
+def test_a_tracker_whose_error_cannot_be_told_ends_no_thread(path):
+    class UnspeakableError(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    class Lost(PlainBook):
+        def log(self, measurement, wall_time):
+            raise UnspeakableError
+
+    outbox = filled(Lost(path), 2)
+    assert outbox.close() == ["It is written in book.txt."]
+    (trouble,) = outbox.troubles()
+    assert "UnspeakableError" in trouble
+    assert epochs(path) == ["end"]
 
 
 # Values.

@@ -22,11 +22,12 @@ MOST_ROWS: Final = 1_000
 SHOWN: Final = ("loss_comparison", "waterfall", "gap_by_cause")
 
 
-def to_html(measurements: Sequence[Measurement]) -> str:
+def to_html(measurements: Sequence[Measurement], troubles: Sequence[str] = ()) -> str:
     """Return the panels of one training as HTML for a notebook's output.
 
     Args:
         measurements: In order, at least one.
+        troubles: What failed, a line each.
 
     Raises:
         DataError: There are no measurements.
@@ -41,8 +42,9 @@ def to_html(measurements: Sequence[Measurement]) -> str:
         f"<b>{escape(tile['number'])}</b></span>"
         for tile in headline(last_finite(measurements))
     )
-    words = escape(verdict.tell(measurements))
-    return f"<div><p>{tiles}</p><p>{words}</p>{pictures}</div>"
+    lines = (verdict.tell(measurements), *troubles)
+    words = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f"<div><p>{tiles}</p>{words}{pictures}</div>"
 
 
 def _image(spec: dict[str, object]) -> str:

@@ -1,19 +1,21 @@
 """The callback that measures the true loss while a model trains."""
 
+import copy
 import importlib
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any
 
 import keras
 from keras.src.utils import io_utils
 
-from lossgap.core import backends, inspection, keys, monitors
+from lossgap.core import backends, cautions, inspection, keys, monitors
 from lossgap.core.averaging import validated_weights
 from lossgap.core.estimates.purse import Purse
+from lossgap.core.failures import Failures, reason
 from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
@@ -21,13 +23,7 @@ from lossgap.core.meter import Meter
 from lossgap.core.observers import Observer, Training
 from lossgap.core.settings import MAX_BYTES, Settings
 from lossgap.core.summary import Summary, summarize
-from lossgap.errors import (
-    DataError,
-    InvalidArgumentError,
-    LossgapError,
-    LossgapWarning,
-    first_line,
-)
+from lossgap.errors import DataError, InvalidArgumentError, LossgapError, LossgapWarning
 from lossgap.redaction import shown
 
 # By name: trackers stand on a higher floor, and are there only with their extras.
@@ -74,6 +70,10 @@ class TrueLoss(keras.callbacks.Callback):
         trackers: Where to log: trackers such as ``lossgap.mlflow.MLflowTracker()``, or their
             names, ``"mlflow"``, ``"wandb"``, ``"tensorboard"``. One, or several in a list.
         seed: Seed of samples and of the random masks that the parts are measured with.
+        strict: Whether a measurement or a tracker that fails ends the training with its
+            exception. By default it is one warning, the training goes on, and the summary
+            counts the failures. A tracker fails in the background: that is raised with the next
+            measurement, or at the end of the training. What it didn't take is kept all the same.
 
     Attributes:
         measurements: The measurements of the last fit, in order.
@@ -88,6 +88,7 @@ class TrueLoss(keras.callbacks.Callback):
         InvalidArgumentError: An argument is out of range, or there is no such tracker.
         MissingDependencyError: The package of a tracker isn't installed.
         DataError: At the start of training: there are no data that can be measured.
+        TrackerError: With ``strict``, while training: a tracker failed.
         UnsupportedModelError: At the start of training: the model has no loss on the data
             that can be computed.
 
@@ -113,6 +114,7 @@ class TrueLoss(keras.callbacks.Callback):
         max_bytes: int = MAX_BYTES,
         trackers: Any = (),
         seed: int = 0,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self._settings = Settings(
@@ -127,6 +129,7 @@ class TrueLoss(keras.callbacks.Callback):
             precision=precision,
             budget=budget,
             loss_range=loss_range,
+            strict=strict,
         )
         if x is None and (y is not None or sample_weight is not None):
             raise InvalidArgumentError(
@@ -157,7 +160,12 @@ class TrueLoss(keras.callbacks.Callback):
             DataError: The data can't be pickled.
         """
         fresh = {"_model": None, "_call": None, "_feeds": None, "_meter": None, "_n_steps": 0}
-        ended = {"_failed": False, "_warned": set(), "measurements": [*self.measurements]}
+        ended: dict[str, Any] = {
+            "_failures": copy.deepcopy(self._failures),
+            "_followed": None,
+            "_warned": set(),
+            "measurements": [*self.measurements],
+        }
         state = self.__dict__ | fresh | ended
         state.pop("on_train_batch_end", None)  # is bound to this one
         return state
@@ -174,11 +182,18 @@ class TrueLoss(keras.callbacks.Callback):
         self._n_measured = 0
         self._n_steps = 0
         self._meter: Meter | None = None
-        self._failed = False
+        self._failures = Failures()
+        self._followed: Observer | None = None
         self._warned: set[str] = set()
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What failed in the last fit, a line each: measurements, and trackers as they are now."""
+        told = () if self._followed is None else self._followed.troubles()
+        return (*self._failures.lines(), *told)
+
     def summary(self) -> Summary:
-        """Summarize the last fit: measurements, cost, and the verdict in words.
+        """Summarize the last fit: measurements, cost, the verdict in words, and what failed.
 
         Raises:
             InvalidArgumentError: Nothing was measured yet.
@@ -200,10 +215,10 @@ class TrueLoss(keras.callbacks.Callback):
             with self._paid(counted=False):
                 self._prepare()
         except Exception as error:
-            if not self.lenient:
+            if not self.lenient or self._settings.strict:
                 raise
-            self._failed = True
-            self._warn("failed", f"this training goes on without the true loss. {_reason(error)}")
+            self._failures.give_up(error)
+            self._warn("failed", f"this training goes on without the true loss. {reason(error)}")
 
     def _prepare(self) -> None:
         backends.active()
@@ -216,14 +231,12 @@ class TrueLoss(keras.callbacks.Callback):
             max_bytes=self._settings.max_bytes,
             seed=self._settings.seed,
         )
-        self._check_place()
-        if inspection.overrides(self.model, "train_step"):
-            self._warn(
-                "train_step",
-                f"{type(self.model).__name__}.train_step is the model's own. What it reports is "
-                "set against the compiled loss; whatever else it adds is in the part 'drift'.",
-            )
+        callbacks = self._call.callbacks if self._call else ()
+        for caution in cautions.of_training(self.model, callbacks, self):
+            self._warn(*caution)
+        monitors.settle_directions(callbacks, self.model)
         if self.observer is not None:
+            self._followed = self.observer
             self.observer.begin(self._training())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -232,16 +245,16 @@ class TrueLoss(keras.callbacks.Callback):
         self._epoch = epoch
         self._last_batch = -1
         if self._feeds is not None:
-            self._feeds.begin_epoch()
+            with self._guarded(f"epoch {epoch + 1} could not be prepared"):
+                self._feeds.begin_epoch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and add the numbers to the logs."""
         if self._call is not None:
-            monitors.settle_directions(self._call.callbacks, self.model)
+            with self._guarded("the callbacks that monitor the true loss could not be set up"):
+                monitors.settle_directions(self._call.callbacks, self.model)
         if self._settings.unit == "epoch" and (epoch + 1) % self._settings.every == 0:
-            measurement = self._try(epoch, {} if logs is None else logs)
-            if measurement is not None and logs is not None:
-                logs.update(measurement.logs())
+            self._try(epoch, logs)
 
     def _on_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure in mid-epoch; one call may stand for several steps (``steps_per_execution``)."""
@@ -250,48 +263,72 @@ class TrueLoss(keras.callbacks.Callback):
         self._last_batch = batch
         every = self._settings.every
         if self._n_steps // every > before // every:
-            self._try(self._epoch, {} if logs is None else logs)
+            self._try(self._epoch, logs)
 
-    def _try(self, epoch: int, logs: dict[str, Any]) -> Measurement | None:
-        """Measure; a failure is told once, and the training goes on without the true loss."""
-        if self._failed:
-            return None
-        try:
+    def _try(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        """Measure where a measurement is due, and tell everybody."""
+        if not self._failures.due():
+            return
+        with self._guarded(f"epoch {epoch + 1} could not be measured", measuring=True):
             with self._paid(counted=True):
-                measurement = self._measure(epoch, logs)
-        except Exception as error:  # noqa: BLE001 - whatever fails here must not end the training
-            self._failed = True
-            self._warn(
-                "failed",
-                f"epoch {epoch + 1} could not be measured, and this training goes on without "
-                f"the true loss. {_reason(error)}",
-            )
-            return None
-        self.measurements.append(measurement)
-        if self.observer is not None:
-            self.observer.measured(measurement)
-        self._check_numbers(measurement)
-        return measurement
+                measurement = self._measure(epoch, {} if logs is None else logs)
+            self._failures.measured()
+            self.measurements.append(measurement)
+            with self._guarded(f"epoch {epoch + 1} was measured, and could not be handed on"):
+                if logs is not None and self._settings.unit == "epoch":
+                    logs.update(measurement.logs())
+                is_estimate = self._settings.is_estimate
+                for caution in cautions.of_measurement(measurement, is_estimate=is_estimate):
+                    self._warn(*caution)
+                if self.observer is not None:
+                    self.observer.measured(measurement)
+
+    @contextmanager
+    def _guarded(self, what: str, *, measuring: bool = False) -> Iterator[None]:
+        """Let nothing that is done for a measurement end the training: all of it passes here.
+
+        A failure is told once and counted. Strict, it is raised, and the trackers are told that
+        the training failed.
+        """
+        try:
+            yield
+        except LossgapWarning:  # the user has made warnings errors
+            raise
+        except Exception as error:
+            if self._settings.strict:
+                if not isinstance(error, LossgapError):  # which says by itself where it is from
+                    error.add_note(f"lossgap: {what}. It is raised because of strict=True.")
+                self.let_go()
+                raise
+            self._failures.failed(what, error, measuring=measuring)
+            if measuring:
+                self._meter = None  # what it is in the middle of isn't gone on with
+                what = f"{what}, and the training goes on without its true loss"
+            self._warn("failed", f"{what}. {reason(error)}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Print the verdict, unless the fit is silent, and let go of the data."""
         del logs
         self.fit_seconds = time.perf_counter() - self._began
         verbose = (self.params or {}).get("verbose") and not self.silent
-        if self.measurements and verbose:
-            io_utils.print_msg(str(self.summary()))
-        for line in self._end(failed=False):
-            if verbose:
-                io_utils.print_msg(line)
+        with self._guarded("the verdict could not be printed"):
+            if self.measurements and verbose:
+                io_utils.print_msg(str(self.summary()))
+        with self._guarded("the trackers could not be told of the end"):
+            for line in self._end(failed=False):
+                if verbose:
+                    io_utils.print_msg(line)
         self.let_go()
 
     def let_go(self) -> None:
         """Let go of the data, the compiled passes and the trackers; the measurements stay.
 
         Called before ``on_train_end`` it tells the trackers that the training failed: Keras
-        calls no callback when a fit ends with an exception. :func:`lossgap.fit` does it.
+        calls no callback when a fit ends with an exception. :func:`lossgap.fit` does it. Never
+        raises: the exception of the fit is on its way.
         """
-        self._end(failed=True)
+        with suppress(Exception):
+            self._end(failed=True)
         self._call = self._feeds = self._meter = None
 
     def _end(self, *, failed: bool) -> list[str]:
@@ -340,23 +377,12 @@ class TrueLoss(keras.callbacks.Callback):
             return int(n_epochs) // every
         return None if n_steps is None else int(n_epochs) * int(n_steps) // every
 
-    def _check_place(self) -> None:
-        """Warn when a callback that monitors one of our keys stands before us."""
-        callbacks = self._call.callbacks if self._call else ()
-        early = callbacks[: callbacks.index(self)] if self in callbacks else ()
-        for callback, monitor in monitors.monitoring(early):
-            self._warn(
-                f"place of {monitor}",
-                f"{type(callback).__name__}(monitor={monitor!r}) stands before TrueLoss in the "
-                "callbacks and won't see its numbers. Put TrueLoss first, or use lossgap.fit.",
-            )
-        monitors.settle_directions(callbacks, self.model)
-
     def _training(self) -> Training:
         """Describe the fit that begins to whoever observes it."""
         params = self.params or {}
         callbacks = self._call.callbacks if self._call else ()
         settings = asdict(self._settings)
+        strict = settings.pop("strict")  # says nothing of the numbers
         for name in ("samples", "precision", "budget", "loss_range"):
             if settings[name] is None:  # exact, and nothing to tell
                 del settings[name]
@@ -366,30 +392,8 @@ class TrueLoss(keras.callbacks.Callback):
             params.get("epochs"),
             bool(params.get("verbose")),
             self.silent,
+            strict,
         )
-
-    def _check_numbers(self, measurement: Measurement) -> None:
-        """Warn once about the first number that isn't finite, or that can't be had."""
-        when = f"epoch {(measurement.epoch or 0) + 1}"
-        for name, value in _losses(measurement):
-            if value is not None and value - value != 0:  # true of NaN and of infinity
-                self._warn("finite", f"{when}: {name} is {value}.")
-                break
-        if measurement.reported_loss is None:
-            self._warn(
-                "reported",
-                f"{when}: Keras's logs hold no 'loss', so there is no gap. A train_step of your "
-                "own must return it.",
-            )
-        if measurement.caveat is not None and self._settings.is_estimate:
-            self._warn("caveat", f"{when}: {measurement.caveat}.")
-        if measurement.val_loss is not None and measurement.true_val_loss is None:
-            self._warn(
-                "validation",
-                f"{when}: no true_val_loss. The model has a test_step of its own, or penalties "
-                "that depend on the data or dwarf the loss: it takes a pass over the validation "
-                "data, and these can't be read twice. Pass validation_data as arrays to fit.",
-            )
 
     def _warn(self, topic: str, text: str) -> None:
         if topic not in self._warned and not self.silent:
@@ -402,23 +406,3 @@ def _observer(trackers: Any) -> Observer | None:
         return None
     observer: Observer = importlib.import_module(_TRACKERS).Delivery(trackers)
     return observer
-
-
-def _losses(measurement: Measurement) -> Iterator[tuple[str, float | None]]:
-    """Yield the losses in the order in which a bad number spreads."""
-    yield keys.TRUE_LOSS, measurement.true_loss
-    for name, part in measurement.parts.items():
-        if name != keys.DRIFT:
-            yield f"the part {name!r} of the gap", part.value
-    yield "the reported loss", measurement.reported_loss
-    yield keys.VAL_LOSS, measurement.val_loss
-
-
-def _reason(error: Exception) -> str:
-    """Say in a line what failed; our own errors say the way out themselves."""
-    if isinstance(error, LossgapError):
-        return str(error)
-    return (
-        f"{type(error).__name__}: {first_line(error)} To see all of it, call "
-        "lossgap.measure(model, x, y) on a few samples."
-    )

@@ -3,7 +3,7 @@
 The core knows no tracker: it tells an observer, which lives on a higher floor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ class Training:
         n_epochs: Index after the last planned epoch; ``None`` where unknown.
         verbose: Whether the fit prints.
         silent: Whether the user wants to be told of nothing.
+        strict: Whether what fails is to be raised.
     """
 
     options: Mapping[str, Any]
@@ -30,6 +31,7 @@ class Training:
     n_epochs: int | None = None
     verbose: bool = False
     silent: bool = False
+    strict: bool = False
 
 
 class Observer(Protocol):
@@ -44,7 +46,11 @@ class Observer(Protocol):
         ...
 
     def measured(self, measurement: Measurement) -> None:
-        """Take a measurement. Neither waits nor raises."""
+        """Take a measurement, and don't wait.
+
+        Raises:
+            TrackerError: The training is strict, and something failed since it began.
+        """
         ...
 
     def end(self, summary: Summary | None, *, failed: bool = False) -> list[str]:
@@ -56,5 +62,12 @@ class Observer(Protocol):
 
         Returns:
             Lines to print at the end of a fit that prints.
+
+        Raises:
+            TrackerError: The training is strict, did not fail by itself, and something else did.
         """
+        ...
+
+    def troubles(self) -> Sequence[str]:
+        """Return what failed in the last training, as it is now; a line each."""
         ...

@@ -28,6 +28,7 @@ class Settings:
         budget: Time for measuring as a fraction of the training's; ``None`` for no limit.
         loss_range: The smallest and largest loss that a sample can have, for intervals that
             hold at all numbers of samples at once; ``None`` for intervals that hold at one.
+        strict: Whether what fails ends the training, and isn't just a warning.
 
     Raises:
         InvalidArgumentError: A value is out of range.
@@ -44,6 +45,7 @@ class Settings:
     precision: float | None = None
     budget: float | None = None
     loss_range: tuple[float, float] | None = None
+    strict: bool = False
 
     @property
     def is_estimate(self) -> bool:

@@ -29,11 +29,13 @@ class Summary:
             compilation included; ``None`` where unknown.
         compile_seconds: Wall-clock time that compiling the measurement took, once
             per fit; ``None`` where unknown.
+        troubles: What failed, a line each: measurements, and trackers.
     """
 
     measurements: tuple[Measurement, ...]
     fit_seconds: float | None = None
     compile_seconds: float | None = None
+    troubles: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -49,7 +51,7 @@ class Summary:
         return sum(m.seconds for m in self.measurements)
 
     def __str__(self) -> str:
-        return self.verdict
+        return "\n".join([self.verdict, *self.troubles])
 
     def _repr_mimebundle_(
         self,
@@ -57,9 +59,11 @@ class Summary:
         exclude: object = None,  # noqa: ARG002
     ) -> dict[str, str]:
         """Return what a notebook shows: the verdict, and the panels where they can be drawn."""
-        bundle = {"text/plain": self.verdict}
+        bundle = {"text/plain": str(self)}
         with contextlib.suppress(ImportError, LossgapError):
-            bundle["text/html"] = importlib.import_module(_DISPLAY).to_html(self.measurements)
+            bundle["text/html"] = importlib.import_module(_DISPLAY).to_html(
+                self.measurements, self.troubles
+            )
         return bundle
 
 
@@ -85,10 +89,14 @@ def summarize(source: object) -> Summary:
     if isinstance(source, Mapping):
         return Summary(_from_history(source, None))
     if hasattr(source, "measurements"):
+        troubles = tuple(getattr(source, "troubles", ()))
+        if troubles and not source.measurements:
+            raise InvalidArgumentError(f"Nothing was measured. {' '.join(troubles)}")
         return Summary(
             _checked(source.measurements),
             fit_seconds=getattr(source, "fit_seconds", None),
             compile_seconds=getattr(source, "compile_seconds", None),
+            troubles=troubles,
         )
     history = getattr(source, "history", None)
     if isinstance(history, Mapping):

@@ -22,6 +22,7 @@ def autolog(
     batch_size: int | None = None,
     max_bytes: int = MAX_BYTES,
     seed: int = 0,
+    strict: bool = False,
     log_panels: bool = True,
     log_view: bool = True,
     log_note: bool = True,
@@ -50,6 +51,8 @@ def autolog(
         batch_size: Batch size to measure with; ``None`` to choose.
         max_bytes: Memory for batches that are kept as they pass.
         seed: Seed of samples and random masks.
+        strict: Whether a measurement or a tracker that fails ends the training, see
+            :class:`lossgap.TrueLoss`; and likewise what keeps a training from being measured.
         log_panels: Whether to write the panels as artifacts under ``lossgap/``.
         log_view: Whether to write the experiment's saved view "True loss".
         log_note: Whether the verdict becomes the run's description, where it has none.
@@ -77,6 +80,7 @@ def autolog(
         precision=precision,
         budget=budget,
         loss_range=loss_range,
+        strict=strict,
     )
     options: dict[str, Any] = {
         "panels": log_panels,

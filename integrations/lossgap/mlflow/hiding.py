@@ -65,5 +65,6 @@ class _PutBack(keras.callbacks.Callback):
         """
         del logs
         if self.model.stop_training and self._restores:
+            history = getattr(getattr(self.model, "history", None), "history", {})
             for name in self._taking.taken:
-                self.model.history.history.pop(name, None)
+                history.pop(name, None)

@@ -28,6 +28,7 @@ def autolog(
     batch_size: int | None = None,
     max_bytes: int = MAX_BYTES,
     seed: int = 0,
+    strict: bool = False,
     hparams: bool | Mapping[str, bool | float | str] = False,
 ) -> None:
     """Measure every ``fit`` from here on, and write what is measured for TensorBoard.
@@ -51,6 +52,8 @@ def autolog(
         batch_size: Batch size to measure with.
         max_bytes: Memory for batches that are kept as they pass.
         seed: Seed of samples and of random masks.
+        strict: Whether a measurement or a tracker that fails ends the training, see
+            :class:`lossgap.TrueLoss`; and likewise what keeps a training from being measured.
         hparams: As in :class:`TensorBoardTracker`.
 
     Raises:
@@ -75,6 +78,7 @@ def autolog(
         precision=precision,
         budget=budget,
         loss_range=loss_range,
+        strict=strict,
     )
     TensorBoardTracker(log_dir, hparams=hparams)  # what is wrong with it has to be known now
 

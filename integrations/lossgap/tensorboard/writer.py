@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from lossgap.tensorboard import events
 
 _numbers: Final = itertools.count()
+_BEGUN: Final = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 
 
 class EventWriter:
@@ -30,7 +32,7 @@ class EventWriter:
 
     def __init__(self, directory: Path, step: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / _file_name()
+        self._path = directory / _file_name(directory)
         self._file = self._path.open("xb", buffering=0)
         self._n_bytes = 0
         now = time.time()
@@ -130,9 +132,16 @@ class LinkedWriter:
         self._writer.close()
 
 
-def _file_name() -> str:
-    """Name an event file; TensorBoard reads the files of a run in the order of their names."""
+def _file_name(directory: Path) -> str:
+    """Name a new event file behind those that are there, also after the clock was set back.
+
+    TensorBoard reads the files of a run in the order of their names, which begin with the time.
+    """
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    found = (_BEGUN.match(path.name) for path in directory.iterdir())
+    latest = max((int(name[1]) for name in found if name), default=0)
+    if latest > seconds:
+        seconds = latest + 1
     host = socket.gethostname()
     return (
         f"events.out.tfevents.{seconds:010d}.{nanoseconds:09d}.{host}.{os.getpid()}."

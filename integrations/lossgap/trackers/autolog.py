@@ -99,7 +99,7 @@ def _measured(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def _bound(fit: Callable[..., Any], *args: Any, **kwargs: Any) -> inspect.BoundArguments | None:
     """Name the arguments; ``None`` for wrong ones, of which ``fit`` itself will tell."""
-    with suppress(TypeError):
+    with suppress(TypeError, ValueError):
         return inspect.signature(fit).bind(*args, **kwargs)
     return None
 
@@ -122,8 +122,8 @@ def _enter(stack: ExitStack, arguments: dict[str, Any]) -> bool:
         stack.enter_context(_observed(measuring))
         stack.enter_context(put_first([*measuring], arguments, arrange))
     except Exception as error:  # noqa: BLE001 - whatever it is
-        _tell(list(_active.values()), error)
         stack.close()
+        _tell(list(_active.values()), error)
         return False
     return True
 
@@ -152,6 +152,9 @@ def _wanted(arguments: dict[str, Any]) -> list[tuple[Autolog, Tracker]]:
 
 
 def _tell(asking: list[Autolog], error: Exception) -> None:
+    """Warn of what went wrong before a training, or raise it where somebody is strict."""
+    if any(autolog.settings.strict for autolog in asking):
+        raise error
     if not all(autolog.silent for autolog in asking):
         names = ", ".join(autolog.name for autolog in asking)
         _warn(f"this training goes on without the true loss in {names}. {_reason(error)}")

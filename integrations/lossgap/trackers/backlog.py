@@ -58,6 +58,10 @@ class Backlog:
         """Note that the records before ``n`` are on disk."""
         self.n_kept = max(self.n_kept, n)
 
+    def lost(self) -> None:
+        """Note that what was on disk isn't any more."""
+        self.n_kept = 0
+
     def safe(self, n: int) -> None:
         """Note that the tracker can't lose the records before ``n``, of those that it took."""
         while self.n_safe < min(n, self.n_sent):

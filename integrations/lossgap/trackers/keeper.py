@@ -1,5 +1,6 @@
 """What a tracker doesn't have for good, kept on disk until it does."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,24 @@ class Keeper:
         """The journal's file, if there is one."""
         return self._journal.path if self._journal is not None else None
 
+    def is_gone(self) -> bool:
+        """Tell whether somebody removed the journal, and with it all that is in it.
+
+        SQLite would go on to write into a file that has no name any more.
+        """
+        path = self.path
+        return path is not None and not os.path.lexists(path)
+
+    def renewed(self) -> bool:
+        """Let go of a journal that is gone, and tell whether it was: the next record makes one."""
+        with self._lock:
+            if self._journal is None or not self.is_gone():
+                return False
+            with suppress(Exception):
+                self._journal.close()
+            self._journal = None
+            return True
+
     def open(self) -> None:
         """Make the journal; whatever the disk or the tracker raises, passes."""
         with self._lock:
@@ -52,7 +71,7 @@ class Keeper:
         with self._lock:
             self._n_safe = max(self._n_safe, n_safe)
             if self._journal is not None:
-                with suppress(Exception):
+                with suppress(BaseException):
                     self._journal.attempted(self._tracker.destination(), n_delivered=self._n_safe)
 
     def close(self) -> None:

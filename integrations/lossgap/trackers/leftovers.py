@@ -73,7 +73,9 @@ def send_in_background(tracker: str, *, only_look: bool = False) -> None:
             return
         _begun.add(tracker)
     work = waiting if only_look else send_all
-    Thread(target=lambda: list(work(only=tracker)), name="lossgap-resend", daemon=True).start()
+    thread = Thread(target=lambda: list(work(only=tracker)), name="lossgap-resend", daemon=True)
+    with suppress(RuntimeError):  # no more threads: the next training, or lossgap sync, sends it
+        thread.start()
 
 
 def _for_each(work: Callable[[journal.Journal], Outcome | None]) -> Iterator[Outcome]:

@@ -29,10 +29,11 @@ def _close_all() -> None:
         outbox.put(Finish(None, failed=True))
     for outbox in never_ended:
         outbox.close()
-        for trouble in outbox.troubles():
-            warnings.warn(f"lossgap: {trouble}", LossgapWarning, stacklevel=1)
     for outbox in outboxes:
         outbox.keep_the_rest()
+    told = [text for outbox in never_ended if not outbox.silent for text in outbox.troubles()]
+    for text in told:  # last: the user may have made warnings errors
+        warnings.warn(f"lossgap: {text}", LossgapWarning, stacklevel=1)
 
 
 def _look_at_all() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
@@ -17,6 +18,7 @@ from lossgap.trackers.backlog import Backlog, Item
 from lossgap.trackers.keeper import Keeper
 from lossgap.trackers.protocol import BufferingTracker, ResumableTracker, Tracker
 from lossgap.trackers.records import Finish, Record, send
+from lossgap.trackers.troubles import Troubles
 
 MOST_WAITING: Final = 100_000
 """Records that may wait at one time."""
@@ -54,25 +56,26 @@ class Outbox:
     Args:
         tracker: Started. One that is a ``ResumableTracker`` gets a journal; for others a record
             that can't be sent is lost, with a warning.
+        strict: Whether the training ends with what goes wrong.
+        silent: Whether nobody wants to be told, not even when the process ends.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, *, strict: bool = False, silent: bool = False) -> None:
+        self.silent = silent
         self._tracker = tracker
+        self._troubles = Troubles(tracker.name, strict=strict)
         self._changed = Condition()
         self._backlog = Backlog()
         self._began = time.monotonic()
         self._waited = 0.0
         self._sending_since: float | None = None
         self._tried_at_the_end = False
-        self._failing = self._closing = self._abandoned = False
+        self._closing = self._abandoned = False
         self._keeper = Keeper(tracker) if isinstance(tracker, ResumableTracker) else None
         self._buffering = tracker if isinstance(tracker, BufferingTracker) else None
         self._can_keep = self._keeper is not None
-        self._disk_error: Exception | None = None
         self._tidy = self._answered = False
         self._n_asked = self._n_looked = 0
-        self._told: set[str] = set()
-        self._troubles: list[str] = []
         self._lines: list[str] = []
         self._run("send", self._send_all)
         if self._keeper is not None:
@@ -94,9 +97,8 @@ class Outbox:
             if self._abandoned:
                 return
             if not end and self._backlog.n_put - self._backlog.n_safe >= MOST_WAITING:
-                self._tell(
-                    wording.what_overflows(self._tracker.name, MOST_WAITING), once="overflow"
-                )
+                text = wording.what_overflows(self._tracker.name, MOST_WAITING)
+                self._troubles.tell(text, once="overflow")
                 return
             number = self._backlog.put(record)
             self._closing = self._closing or end
@@ -113,13 +115,32 @@ class Outbox:
             self._waited += time.monotonic() - now
 
     def _securing(self) -> bool:
-        return self._can_keep or (self._keeper is None and not self._failing)
+        return self._can_keep or (self._keeper is None and not self.failing)
 
     def troubles(self) -> list[str]:
         """Return what the user has to know, each thing once."""
         with self._changed:
-            troubles, self._troubles = self._troubles, []
-        return troubles
+            return self._troubles.take()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._troubles.failing
+
+    @property
+    def traceback(self) -> str:
+        """Where the tracker failed first in a training that is strict; else empty."""
+        return self._troubles.traceback
+
+    def summed_up(self) -> list[str]:
+        """Return what the summary says of the tracker: what failed, and what waits by now."""
+        with self._changed:
+            waits = self._closing and not self._backlog.all_sent
+            return self._troubles.summed_up(
+                kept=self._keeper is not None,
+                n_waiting=self._backlog.n_measurements() if waits else None,
+                place=self._place(),
+            )
 
     def close(self) -> list[str]:
         """Wait while the tracker takes what it is sent, and see that the rest is on disk.
@@ -142,6 +163,8 @@ class Outbox:
     def keep_the_rest(self) -> None:
         """See that what waits is on disk, and nothing else, without waiting for the tracker."""
         with self._changed:
+            if self._keeper is not None and self._keeper.is_gone():
+                self._backlog.lost()
             if not self._backlog.all_secured:
                 self._can_keep = self._keeper is not None  # the disk gets a second chance
                 self._changed.notify_all()
@@ -150,8 +173,8 @@ class Outbox:
                 )
             self._look_again()
             if not self._backlog.all_sent:
-                self._tell_of_disk()
-                self._tell(self._what_waits())
+                self._troubles.tell_of_disk()
+                self._troubles.tell(self._what_waits())
             elif self._keeper is not None and self._closing and self._backlog.all_safe:
                 self._changed.wait_for(lambda: self._tidy, WRITING_PATIENCE)
 
@@ -162,7 +185,7 @@ class Outbox:
         """
         with self._changed:
             last = self._backlog.n_put
-            self._changed.wait_for(lambda: self._failing or self._backlog.n_sent >= last, seconds)
+            self._changed.wait_for(lambda: self.failing or self._backlog.n_sent >= last, seconds)
             return self._backlog.n_sent >= last
 
     def closed(self) -> bool:
@@ -180,7 +203,7 @@ class Outbox:
 
     def _patience(self, began: float) -> float:
         """Return the time until which the end of a training waits."""
-        if self._failing:
+        if self.failing:
             return began if self._tried_at_the_end else began + FAILING_PATIENCE
         last = began + LAST_PATIENCE
         item = self._backlog.next()
@@ -190,10 +213,13 @@ class Outbox:
         return min(last, self._sending_since + (FIRST_PATIENCE if long else PATIENCE))
 
     def _what_waits(self) -> str:
-        place = self._keeper.path if self._keeper and self._backlog.all_secured else None
         n = self._backlog.n_measurements()
         again = self._buffering is None
-        return wording.what_waits(self._tracker.name, n, place, sent_again=again)
+        return wording.what_waits(self._tracker.name, n, self._place(), sent_again=again)
+
+    def _place(self) -> Path | None:
+        """Return the journal if all that waits is in it."""
+        return self._keeper.path if self._keeper and self._backlog.all_secured else None
 
     def _look_again(self) -> None:
         """Ask a tracker that buffers what is safe by now, on the thread that keeps."""
@@ -220,7 +246,7 @@ class Outbox:
                     delay = min(2 * delay, MOST_RETRY_SECONDS)
             else:
                 delay = RETRY_SECONDS
-                self._failing = False
+                self._troubles.failing = False
                 self._answered = True
                 self._sent(item, lines, trouble)
 
@@ -240,7 +266,7 @@ class Outbox:
             self._sending_since = None
             self._lines += lines
             if trouble is not None:
-                self._tell(trouble)
+                self._troubles.tell(trouble)
             self._backlog.sent()
             if self._buffering is None:
                 self._backlog.safe(self._backlog.n_sent)
@@ -249,12 +275,10 @@ class Outbox:
     def _note(self, error: BaseException) -> None:
         with self._changed:
             self._sending_since = None
-            self._failing = True
             self._tried_at_the_end = self._closing and self._keeper is not None
-            failure = wording.what_failed(self._tracker.name, error, kept=self._can_keep)
-            self._tell(failure, once="failure")
+            self._troubles.failed(error, kept=self._can_keep)
             if not self._can_keep:
-                self._tell_of_disk()
+                self._troubles.tell_of_disk()
             self._changed.notify_all()
 
     def _rest(self, seconds: float) -> None:
@@ -270,6 +294,10 @@ class Outbox:
         assert keeper is not None  # noqa: S101 - else there is no such thread
         self._try(keeper.open)
         while (items := self._unkept()) is not None:
+            if items and keeper.renewed():
+                with self._changed:
+                    self._backlog.lost()
+                    items = self._backlog.unkept()
             if items and self._try(partial(keeper.keep, items)):
                 with self._changed:
                     self._backlog.kept(items[-1].number + 1)
@@ -299,7 +327,7 @@ class Outbox:
             n_sent, ended = self._backlog.n_sent, self._closing and self._backlog.all_sent
             asked = self._n_asked
         n_safe = 0
-        with suppress(Exception):
+        with suppress(BaseException):
             n_safe = tracker.n_safe()
             if ended and n_safe >= n_sent - 1:
                 n_safe = n_sent  # the end itself isn't a measurement
@@ -313,24 +341,10 @@ class Outbox:
         """Do what needs the disk; whether it worked."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - of the disk, or of the tracker
+        except BaseException as error:  # noqa: BLE001 - of the disk, or whatever a tracker does
             with self._changed:
                 self._can_keep = False
-                self._disk_error = error
-                if self._failing:
-                    self._tell_of_disk()
+                self._troubles.disk_failed(error)
                 self._changed.notify_all()
             return False
         return True
-
-    def _tell_of_disk(self) -> None:
-        """Tell that the disk fails, where something needs it."""
-        if self._disk_error is not None:
-            text = wording.what_is_not_kept(self._tracker.name, self._disk_error)
-            self._tell(text, once="disk")
-
-    def _tell(self, text: str, *, once: str = "") -> None:
-        """Leave a text for the user; of those of one topic the first alone."""
-        if once not in self._told:
-            self._troubles.append(text)
-        self._told |= {once} - {""}

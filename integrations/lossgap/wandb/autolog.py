@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 from lossgap.core.settings import MAX_BYTES, Settings
-from lossgap.errors import LossgapWarning
+from lossgap.errors import LossgapError, LossgapWarning
 from lossgap.extras import require
 from lossgap.trackers import autolog as every_fit
 from lossgap.wandb.tracker import WandbTracker
@@ -30,6 +30,7 @@ def autolog(
     metrics: bool = True,
     batch_size: int | None = None,
     seed: int = 0,
+    strict: bool = False,
     max_bytes: int = MAX_BYTES,
     notes: bool = False,
 ) -> None:
@@ -52,6 +53,8 @@ def autolog(
         metrics: Whether to compute the compiled metrics.
         batch_size: Batch size to measure with; left out, one is chosen.
         seed: Seed of samples and of the random masks.
+        strict: Whether a measurement or a tracker that fails ends the training, see
+            :class:`lossgap.TrueLoss`; and likewise what keeps a training from being measured.
         max_bytes: Memory for batches that are kept as they pass.
         notes: Whether the verdict goes to the run's notes.
 
@@ -77,6 +80,7 @@ def autolog(
         precision=precision,
         budget=budget,
         loss_range=loss_range,
+        strict=strict,
     )
     wandb = require("wandb", extra="wandb")
     told = False
@@ -85,6 +89,8 @@ def autolog(
         nonlocal told
         if wandb.run is not None:
             return WandbTracker(notes=notes)
+        if strict:
+            raise LossgapError(_NO_RUN.removeprefix("lossgap: "))
         if not told and not silent:
             told = True
             warnings.warn(_NO_RUN, LossgapWarning, stacklevel=6)

@@ -50,6 +50,15 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
+def what_is_gone(place: Path) -> str:
+    """Tell that the folder was removed in which a run keeps its rows."""
+    return (
+        f"The folder of the W&B run is gone: {place}. Was it removed? What W&B had written there "
+        "went with it. What was measured after that is kept, and added to the run in a new folder "
+        "by the command: lossgap sync"
+    )
+
+
 def _to_deliver(run: Any) -> str:
     place = folder(run)
     if place is None:

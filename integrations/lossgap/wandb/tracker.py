@@ -147,7 +147,8 @@ class WandbTracker:
 
         Raises:
             LossgapError: W&B is gone.
-            TroubleError: Its server doesn't take the rows; the text says how to deliver them.
+            TroubleError: Its server doesn't take the rows, or its folder was removed; the text
+                says how to deliver them.
         """
         del failed
         with suppress(Exception):
@@ -162,6 +163,8 @@ class WandbTracker:
                 raise faults.failed(self._run, error) from error
         if self._resumed is not None or not self._logged or getattr(self._run, "disabled", False):
             return []
+        if self._written is not None and not self._written.file.exists():
+            raise TroubleError(faults.what_is_gone(self._written.file.parent))
         if getattr(self._run, "offline", False):
             return [
                 f"W&B: {self._count()} on disk. To upload: wandb sync {faults.folder(self._run)}"

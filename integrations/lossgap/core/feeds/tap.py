@@ -62,9 +62,10 @@ class TapFeed:
         )
 
     def begin_epoch(self) -> None:
-        """Forget the batches of the epoch before."""
+        """Forget the batches of the epoch before, and what went wrong with them."""
         with self._lock:
             self._reservoir.clear()
+            self._failure = None
 
     @property
     def n_total(self) -> int:
