@@ -51,6 +51,36 @@ def _outbox_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("LOSSGAP_OUTBOX", str(tmp_path / "outbox"))
 
 
+@pytest.fixture
+def figures(record_property):
+    """Return what tells how many measurements a test made before a fault, and found after it.
+
+    All are printed at the end of the run.
+    """
+
+    def tell(fault, made, found):
+        assert found == made > 0, fault
+        record_property("figures", [fault, made, found])
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what was measured before faults, and what of it was found afterwards."""
+    rows = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "figures" and report.when == "call"
+    ]
+    if rows:
+        terminalreporter.section("measured before a fault, and found after it")
+        total = ["all", *(sum(row[place] for row in rows) for place in (1, 2))]
+        for fault, made, found in [*sorted(rows), total]:
+            terminalreporter.write_line(f"{made:>8,} measured {found:>8,} found   {fault}")
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Return a running Chromium: one for all tests of a process, which can't hold two."""

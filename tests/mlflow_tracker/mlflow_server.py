@@ -1,6 +1,7 @@
 """A live MLflow server on loopback that can be killed, frozen and started again."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -71,6 +72,13 @@ class Server:
     def thaw(self):
         """Let it go on."""
         self.signal(signal.SIGCONT)
+
+    def limit_disk(self, n_bytes):
+        """Let no write beyond so many bytes of a file succeed, as on a disk without space."""
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == self._process.pid:
+                limits = (n_bytes, resource.RLIM_INFINITY)
+                resource.prlimit(int(entry.name), resource.RLIMIT_FSIZE, limits)
 
     def __enter__(self):
         self.start()

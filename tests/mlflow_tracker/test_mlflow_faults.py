@@ -1,5 +1,6 @@
 """A server that is killed, frozen, slow or refusing: trainings go on, and every number arrives."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -77,7 +78,14 @@ def wait_until(condition):
         time.sleep(0.2)
 
 
-def test_a_server_that_is_killed_and_comes_back_has_every_number_once(server, run):
+def all_arrived(figures, fault, true_loss, client, run_id):
+    """Check that everything is there once, and tell how much that is."""
+    found = arrived(client, run_id)
+    assert found == expected(true_loss)
+    figures(f"MLflow's server {fault}", len(true_loss.measurements), len(found))
+
+
+def test_a_server_that_is_killed_and_comes_back_has_every_number_once(server, run, figures):
     client, run_id = run
     true_loss, said = train(server.uri, run_id, At(epoch_2=server.kill))
     assert len(true_loss.measurements) == 4
@@ -85,7 +93,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_number_once(server, ru
     assert "lossgap sync" in said[-1]
     server.start()
     wait_until(lambda: not leftovers.journal.paths())
-    assert arrived(client, run_id) == expected(true_loss)
+    all_arrived(figures, "killed and started again", true_loss, client, run_id)
 
 
 def test_another_process_sends_what_was_left(server, run):
@@ -113,17 +121,32 @@ linear().fit(x, y, epochs=3, verbose=0, callbacks=[lossgap.TrueLoss(x, y, tracke
     assert "lossgap.verdict" in client.get_run(run_id).data.tags
 
 
-def test_a_frozen_server_holds_nothing_up_and_gets_everything_when_it_thaws(server, run):
+def test_a_frozen_server_holds_nothing_up_and_gets_everything_when_it_thaws(server, run, figures):
     client, run_id = run
     true_loss, _ = train(server.uri, run_id, At(epoch_1=server.freeze))
     assert len(true_loss.measurements) == 4
     server.thaw()
     wait_until(lambda: len(arrived(client, run_id)) == 4 and not leftovers.journal.paths())
-    assert arrived(client, run_id) == expected(true_loss)
+    all_arrived(figures, "frozen for a while", true_loss, client, run_id)
 
 
-@pytest.mark.parametrize("fault", [500, 429, "lost"])
-def test_a_server_that_refuses_for_a_while_has_every_number_once(server, run, fault):
+def test_a_server_whose_disk_is_full_has_every_number_once_there_is_space(server, run, figures):
+    client, run_id = run
+    try:
+        true_loss, said = train(server.uri, run_id, At(epoch_2=lambda: server.limit_disk(4096)))
+        assert len(true_loss.measurements) == 4
+        assert sum("mlflow failed, and the training goes on" in text for text in said) == 1
+        assert "disk" in said[0]  # SQLite's own words, through the server
+        assert "lossgap sync" in said[-1]
+    finally:
+        server.limit_disk(resource.RLIM_INFINITY)
+    wait_until(lambda: not leftovers.journal.paths())
+    all_arrived(figures, "on a full disk for a while", true_loss, client, run_id)
+
+
+@pytest.mark.parametrize("fault", [500, 429, 10.0, "lost"])
+def test_a_server_that_refuses_for_a_while_has_every_number_once(server, run, fault, figures):
+    """Or is slow: it answers after 10 s, when the client has hung up."""
     client, run_id = run
     with Proxy(server.uri) as proxy:
 
@@ -134,10 +157,11 @@ def test_a_server_that_refuses_for_a_while_has_every_number_once(server, run, fa
         assert len([text for text in said if "failed, and the training goes on" in text]) <= 1
         proxy.fault = None
         wait_until(lambda: len(arrived(client, run_id)) == 4 and not leftovers.journal.paths())
-    assert arrived(client, run_id) == expected(true_loss)
+    what = {500: "answering 500", 429: "answering 429", "lost": "losing its answers"}
+    all_arrived(figures, what.get(fault, "answering after 10 s"), true_loss, client, run_id)
 
 
-def test_no_request_is_made_on_the_thread_that_trains(server, run):
+def test_no_request_is_made_on_the_thread_that_trains(server, run, figures):
     """The server answers nothing while the training runs: it ends all the same."""
     client, run_id = run
     with Proxy(server.uri) as proxy:
@@ -151,7 +175,7 @@ def test_no_request_is_made_on_the_thread_that_trains(server, run):
         (path,) = leftovers.journal.paths()
         proxy.fault = None
         wait_until(lambda: len(arrived(client, run_id)) == 4 and not path.exists())
-    assert arrived(client, run_id) == expected(true_loss)
+    all_arrived(figures, "answering nothing", true_loss, client, run_id)
 
 
 def test_a_deleted_run_keeps_the_numbers_on_disk(server, run):

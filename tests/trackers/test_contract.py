@@ -4,6 +4,7 @@ The packages of all trackers have to be installed.
 """
 
 import importlib
+import time
 
 import mlflow
 import pytest
@@ -154,6 +155,26 @@ def test_one_training_follows_the_other(made):
     train(delivery, first)
     train(delivery, second)
     assert_same(read(), [*first, *second])
+
+
+@every_tracker
+def test_a_clock_that_is_set_back_in_mid_training_changes_no_number_and_no_order(
+    made, monkeypatch, figures
+):
+    tracker, read = made
+    measured = measurements(6)
+    set_back = 0
+    for name, per_second in {"time": 1, "time_ns": 10**9}.items():
+        real = getattr(time, name)
+        monkeypatch.setattr(time, name, lambda real=real, n=per_second: real() - set_back * n)
+    delivery = Delivery(tracker)
+    delivery.begin(Training({"every": 1, "unit": "epoch"}, n_epochs=len(measured)))
+    for measurement in measured:
+        set_back = 3600 * (measurement.epoch >= 3)
+        delivery.measured(measurement)
+    delivery.end(Summary(tuple(measured)))
+    assert_same(read(), measured)
+    figures(f"the clock set back: {tracker.name}", len(measured), len(measured))
 
 
 @every_tracker

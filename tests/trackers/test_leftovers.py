@@ -250,7 +250,7 @@ def killed_trainer(path, mood, choose):
 
 
 @pytest.mark.parametrize("mood", ["works", "hangs", "fails", "flickers"])
-def test_what_was_measured_survives_a_kill_at_any_moment(mood, tmp_path, record_property):
+def test_what_was_measured_survives_a_kill_at_any_moment(mood, tmp_path, figures):
     choose = random.Random(f"{mood} of the tracker")
     n_made = n_found = 0
     for attempt in range(N_KILLS):
@@ -270,5 +270,4 @@ def test_what_was_measured_survives_a_kill_at_any_moment(mood, tmp_path, record_
         assert len(found) - len(once) <= 1
         assert n_journals() == 0
         n_made, n_found = n_made + made, n_found + min(len(once), made)
-    figures = f"{mood}: {N_KILLS} kills, {n_made} measurements made, {n_found} found"
-    record_property("figures", figures)
+    figures(f"{N_KILLS} kills beside a tracker that {mood}", n_made, n_found)

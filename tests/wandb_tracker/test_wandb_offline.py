@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,9 +17,9 @@ from lossgap.core import keys
 from lossgap.core.observers import Training
 from lossgap.core.summary import Summary
 from lossgap.errors import InvalidArgumentError
-from lossgap.trackers import Delivery
+from lossgap.trackers import Delivery, leftovers
 from lossgap.wandb import WandbTracker, read_runs, rows
-from wandb_runs import folder, history, inspect, ours, read, train, until, wait_for_end
+from wandb_runs import folder, history, inspect, n_journals, ours, read, train, until, wait_for_end
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -206,7 +207,7 @@ def test_a_row_that_comes_after_the_end_is_a_warning_with_the_way_out():
     def go_on():
         for measurement in others:
             delivery.measured(measurement)
-        until(lambda: delivery._outboxes[0]._failing)
+        until(lambda: delivery._outboxes[0].failing)
         assert delivery.end(None) == []
 
     with pytest.warns(LossgapWarning) as warned:
@@ -226,6 +227,37 @@ def test_the_run_keeps_no_hook_of_a_training_that_ended():
     for _ in range(3):
         train(chart_samples.training(1))
     assert len(run._teardown_hooks) == before
+
+
+# Folders that go away.
+
+
+def test_a_folder_that_is_removed_is_told_and_the_rest_comes_into_a_new_one(tmp_path, figures):
+    whole = chart_samples.training(4)
+    run = wandb.init(project="project")
+    delivery = Delivery(WandbTracker())
+    delivery.begin(Training({}))
+    delivery.measured(whole[0])
+    until(lambda: delivery._outboxes[0]._backlog.n_sent == 1)
+    gone = folder(run)
+    shutil.rmtree(gone)
+    for measurement in whole[1:]:
+        delivery.measured(measurement)
+    with pytest.warns(LossgapWarning) as warned:
+        assert delivery.end(Summary(whole)) == []
+    (text,) = [str(w.message) for w in warned if issubclass(w.category, LossgapWarning)]
+    assert f"The folder of the W&B run is gone: {gone}. Was it removed?" in text
+    assert "lossgap sync" in text
+    assert n_journals() == 1
+    run.finish()
+    delivery._ended[0]._keeper.close()  # as the end of the process does
+    (outcome,) = leftovers.send_all()
+    assert (outcome.n_left, outcome.trouble) == (0, None)
+    (new,) = (tmp_path / "wandb").glob("offline-run-*")
+    found = [m.epoch for m in read(new)]
+    assert found[-3:] == [1, 2, 3]
+    assert found[:-3] in ([0], [])  # what was in the folder by then went with it
+    figures("W&B's folder removed: what came after", 3, len(found[-3:]))
 
 
 # Copies, which tuners make.

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,6 +69,59 @@ def test_a_directory_that_lets_no_file_be_made_is_told_once(tmp_path):
     assert len(event_logs.points(log_dir / "gap")["lossgap/true_loss"]) == 6
 
 
+READ_ONLY = """
+import os, pathlib, sys
+import chart_samples
+from lossgap.core.observers import Training
+from lossgap.tensorboard import TensorBoardTracker
+from lossgap.trackers import Delivery
+log_dir = pathlib.Path(sys.argv[1])
+delivery = Delivery(TensorBoardTracker(log_dir))
+delivery.begin(Training({}))
+for m in chart_samples.training(6):
+    if m.epoch == 2:
+        assert delivery._outboxes[0].settle(60)
+        for folder in (*log_dir.rglob("*"), log_dir):
+            folder.chmod(0o555)
+        if os.geteuid() == 0:  # who may write everywhere
+            os.seteuid(65534)
+    delivery.measured(m)
+delivery.end(None)
+"""
+
+
+def test_a_directory_that_becomes_read_only_in_mid_training_loses_nothing(figures):
+    """The files are open by then."""
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)
+        log_dir = Path(temporary, "logs")
+        process = subprocess.run(
+            [sys.executable, "-W", "error", "-c", READ_ONLY, str(log_dir)],
+            env={**os.environ, "PYTHONPATH": str(Path(event_logs.__file__).parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (process.returncode, process.stderr) == (0, "")
+        found = [event_logs.points(log_dir / run) for run in event_logs.SUB_RUNS]
+        for folder in (log_dir, *log_dir.rglob("*")):
+            folder.chmod(0o755)
+    numbers = {len(curve) for curves in found for curve in curves.values()}
+    assert numbers == {6}
+    figures("TensorBoard's log directory made read-only", 6, 6)
+
+
+def test_what_goes_on_after_the_clock_was_set_back_is_read_last(tmp_path, monkeypatch):
+    """TensorBoard reads files in the order of their names, which begin with a time."""
+    event_logs.write(tmp_path, chart_samples.training(6))
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3600 * 10**9)
+    event_logs.write(tmp_path, chart_samples.training(8, base=0.3)[4:])
+    for run in event_logs.SUB_RUNS:
+        starts = [e.step for e in event_logs.events(tmp_path / run) if e.HasField("session_log")]
+        assert starts == [0, 4]
+
+
 class AlmostFull:
     """A file on a disk that takes a few bytes more."""
 
@@ -112,7 +166,7 @@ for m in chart_samples.training(100_000):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_killed_process_loses_nothing_that_was_logged(tmp_path, seed):
+def test_a_killed_process_loses_nothing_that_was_logged(tmp_path, seed, figures):
     environment = {**os.environ, "PYTHONPATH": str(Path(event_logs.__file__).parent)}
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(tmp_path)],
@@ -133,6 +187,8 @@ def test_a_killed_process_loses_nothing_that_was_logged(tmp_path, seed):
             steps = [step for step, _ in curve]
             assert steps == list(range(len(steps)))
             assert steps[-1] >= int(told[-1])
+    made = int(told[-1]) + 1
+    figures("TensorBoard, and a kill", made, min(made, len(steps)))
 
 
 def test_a_killed_training_is_gone_on_with_from_its_checkpoint(tmp_path):
