@@ -1,0 +1,178 @@
+"""Print what a dead and a slow tracker cost a training: ``python benchmarks/slow_trackers.py``.
+
+One ``mlflow server`` on loopback, behind a proxy that refuses connections (dead), answers each
+request after 10 s (slow), or hands on (live). The same training without a tracker, twice, and
+with each, in turns in one run; after each turn all that waits is delivered, so that no turn pays
+for the one before. Two ratios to the training without, each the median of the rounds:
+
+1. Of the training itself, from ``fit`` to the end of the last epoch. Limit: 1.02.
+2. With its end, which waits for a tracker: at most a second for one that is dead, 15 s for one
+   that is slow and works.
+
+The second training without a tracker tells the noise. The weights are the same to the last bit, or
+the exit code is 1; likewise if a limit isn't kept.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+import keras
+import mlflow
+import numpy as np
+
+import lossgap
+from lossgap.trackers import journal
+
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "mlflow_tracker"
+LIMIT = 1.02
+PROXY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from faulty_proxy import Proxy
+proxy = Proxy(sys.argv[2])
+port = proxy.uri.rpartition(":")[2]
+proxy.__enter__()
+print(proxy.uri, flush=True)
+for line in sys.stdin:
+    if line == "dead\\n":
+        proxy.__exit__()
+        proxy = None
+    elif proxy is None:
+        proxy = Proxy(sys.argv[2], port=int(port))
+        proxy.__enter__()
+    if proxy is not None:
+        proxy.fault = 10.0 if line == "slow\\n" else None
+    print("done", flush=True)
+"""
+KINDS = ("without", "without again", "live", "dead", "slow")
+
+
+@contextmanager
+def proxied(target: str) -> Iterator[tuple[str, Callable[[str], None]]]:
+    """Run the proxy in a process of its own; yield its address, and what changes its mood."""
+    command = [sys.executable, "-c", PROXY, str(TESTS), target]
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        pipes: Any = process
+        uri = pipes.stdout.readline().strip()
+
+        def become(mood: str) -> None:
+            pipes.stdin.write(f"{mood}\n")
+            pipes.stdout.readline()
+
+        yield uri, become
+        process.kill()
+
+
+class Clock(keras.callbacks.Callback):
+    """Knows when the last epoch ended; stands before the callbacks that wait at the end."""
+
+    ended = 0.0
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Look at the clock."""
+        del logs
+        self.ended = time.perf_counter()
+
+
+def training(trackers: Any, epochs: int) -> tuple[float, float, str]:
+    """Train, and return the seconds of the training, those with its end, and the weights' hash."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20_000, 64)).astype("float32"), rng.integers(0, 10, 20_000)
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((64,)),
+            keras.layers.Dense(128, "relu"),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    clock, callback = Clock(), lossgap.TrueLoss(x, y, trackers=trackers)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lossgap.LossgapWarning)
+        model.fit(x, y, epochs=epochs, verbose=0, callbacks=[clock, callback])
+    end = time.perf_counter()
+    whole = b"".join(
+        np.asarray(v).tobytes() for v in [*model.variables, *model.optimizer.variables]
+    )
+    return clock.ended - start, end - start, hashlib.sha256(whole).hexdigest()
+
+
+def rounds(
+    server: str, n: int, epochs: int
+) -> tuple[dict[str, list[tuple[float, float]]], set[str]]:
+    """Return the seconds of each kind in each round, and all hashes of the weights."""
+    spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    hashes = set()
+    run_id = mlflow.MlflowClient(server).create_run("0").info.run_id
+    training((), 1)  # warms up
+    with proxied(server) as (uri, become):
+        for turn in range(n):
+            for kind in KINDS[:: 1 if turn % 2 else -1]:
+                tracker: Any = ()
+                if not kind.startswith("without"):
+                    become(kind)
+                    tracker = lossgap.mlflow.MLflowTracker(run_id, tracking_uri=uri, panels=False)
+                itself, whole, digest = training(tracker, epochs)
+                spent[kind].append((itself, whole))
+                hashes.add(digest)
+                become("live")
+                while journal.paths():
+                    time.sleep(0.1)
+    return spent, hashes
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--epochs", type=int, default=20, help="of each training")
+    parser.add_argument("--rounds", type=int, default=5, help="trainings of each kind")
+    options = parser.parse_args()
+    sys.path.insert(0, str(TESTS))
+    from mlflow_server import Server
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        os.environ["LOSSGAP_OUTBOX"] = str(folder / "outbox")
+        with Server(folder / "mlflow.db", folder / "artifacts") as server:
+            spent, hashes = rounds(server.uri, options.rounds, options.epochs)
+    print(f"{'tracker':<16}{'training':>10}{'ratio':>9}{'with its end':>15}{'ratio':>9}{'end':>10}")
+    kept = len(hashes) == 1
+    for kind, times in spent.items():
+        pairs = list(zip(times, spent["without"], strict=True))
+        itself, whole = (
+            statistics.median(one[place] / other[place] for one, other in pairs) for place in (0, 1)
+        )
+        seconds = [statistics.median(time[place] for time in times) for place in (0, 1)]
+        end = statistics.median(whole - itself for itself, whole in times)
+        kept = kept and (kind not in ("dead", "slow") or itself < LIMIT)
+        print(
+            f"{kind:<16}{seconds[0]:>8.2f} s{itself:>9.3f}{seconds[1]:>13.2f} s{whole:>9.3f}"
+            f"{end:>8.2f} s"
+        )
+    print(f"weights of {sum(map(len, spent.values()))} trainings: {len(hashes)} kind(s)")
+    print(f"limit of a dead and a slow tracker: {LIMIT}: {'pass' if kept else 'FAIL'}")
+    return int(not kept)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
