@@ -1,6 +1,6 @@
 """A training whose data come from other processes: ``python working.py START_METHOD FOLDER``.
 
-Trains without trackers and with them, and prints what was measured and whether the weights are
+Trains so with trackers, and without both, and prints what was measured and whether the weights are
 the same.
 """
 
@@ -20,14 +20,14 @@ import lossgap
 from lossgap.trackers import outbox
 from small import linear, regression, state
 
-N_EPOCHS = 3
+N_EPOCHS = 2
 
 
 class Batches(keras.utils.PyDataset):
     """Batches that processes of their own make, which tell that they did."""
 
-    def __init__(self, folder):
-        super().__init__(workers=2, use_multiprocessing=True)
+    def __init__(self, folder, **how):
+        super().__init__(**how)
         self.folder = folder
         self.x, self.y = regression()
 
@@ -56,11 +56,11 @@ class Mood(keras.callbacks.Callback):
             set_mood(self.path, "works")
 
 
-def train(folder, trackers, *callbacks):
+def train(data, trackers, *callbacks):
     """Train, and return the callback that measured, and the bytes of all variables."""
     model, callback = linear(), lossgap.TrueLoss(trackers=trackers)
     model.fit(
-        Batches(folder),
+        data,
         epochs=N_EPOCHS,
         shuffle=False,
         verbose=0,
@@ -82,8 +82,9 @@ def main():
         ),
         lossgap.tensorboard.TensorBoardTracker(folder / "logs"),
     ]
-    callback, logged = train(folder, trackers, Mood(book.path))
-    other, alone = train(folder, ())
+    by_processes = Batches(folder, workers=2, use_multiprocessing=True)
+    callback, logged = train(by_processes, trackers, Mood(book.path))
+    other, alone = train(Batches(folder), ())
     told = {
         "losses": [measured.true_loss for measured in callback.measurements],
         "alone": [measured.true_loss for measured in other.measurements],

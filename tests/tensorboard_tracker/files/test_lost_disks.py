@@ -86,6 +86,8 @@ for m in chart_samples.training(6):
         if os.geteuid() == 0:  # who may write everywhere
             os.seteuid(65534)
     delivery.measured(m)
+assert delivery._outboxes[0].settle(60)
+os.seteuid(os.getuid())  # who may read Python's own modules
 delivery.end(None)
 """
 
