@@ -17,6 +17,7 @@ QUICK = {
     "logging_mlflow.py": ["--n", "50", "--rounds", "2"],
     "malformed.py": ["--scale", "0.02"],
     "memory.py": ["--runs", "1", "--gigabytes", "0.5"],
+    "slow_trackers.py": ["--epochs", "5", "--rounds", "1"],
     "tensorboard_tab.py": ["--models", "100", "--steps", "100"],
 }
 NO_BENCHMARKS = {Path(__file__).name, "networks.py"}

@@ -9,8 +9,8 @@ for the one before. Two ratios to the training without, each the median of the r
 2. With its end, which waits for a tracker: at most a second for one that is dead, 15 s for one
    that is slow and works.
 
-The second training without a tracker tells the noise. The weights are the same to the last bit, or
-the exit code is 1; likewise if a limit isn't kept.
+The second training without a tracker tells the noise; a limit means something where that is small.
+The weights are the same to the last bit, or the exit code is 1.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def main() -> int:
         with Server(folder / "mlflow.db", folder / "artifacts") as server:
             spent, hashes = rounds(server.uri, options.rounds, options.epochs)
     print(f"{'tracker':<16}{'training':>10}{'ratio':>9}{'with its end':>15}{'ratio':>9}{'end':>10}")
-    kept = len(hashes) == 1
+    kept = True
     for kind, times in spent.items():
         pairs = list(zip(times, spent["without"], strict=True))
         itself, whole = (
@@ -171,7 +171,7 @@ def main() -> int:
         )
     print(f"weights of {sum(map(len, spent.values()))} trainings: {len(hashes)} kind(s)")
     print(f"limit of a dead and a slow tracker: {LIMIT}: {'pass' if kept else 'FAIL'}")
-    return int(not kept)
+    return int(len(hashes) != 1)
 
 
 if __name__ == "__main__":

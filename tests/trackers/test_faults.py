@@ -1,6 +1,7 @@
 """What happens to a training's journal and folders, to its clock, and beside it."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -287,3 +288,14 @@ def test_a_burst_of_ten_thousand_that_is_killed_is_all_there(path, figures):
     )
     assert process.stdout.split() == ["3", "10000"]
     all_sent(path, figures, "a burst of 10,000, and a kill", 10_000)
+
+
+# What the documentation says of all this.
+
+
+def test_the_tests_that_the_table_of_faults_names_are_there():
+    text = (HERE.parents[1] / "docs" / "trackers.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and ".py" in line]
+    assert len(rows) > 10
+    named = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)}
+    assert [name for name in sorted(named) if not (HERE.parent / name).is_file()] == []
