@@ -50,6 +50,13 @@ def test_a_full_run_has_fifty_thousand_inputs_for_all_readers():
     assert arsenal.FULL.keys() == ROUNDS.keys() == arsenal._MAKERS.keys()
 
 
+def test_every_reader_of_the_report_is_attacked():
+    attacked = {"JSON lines", "TensorBoard log directories", "W&B run folders", "MLflow"}
+    known = {"MLflow" if "MLflow" in reader.name else reader.name for reader in readers.readers()}
+    assert known == attacked, "a new reader needs a target"
+    assert all(any(name in target for target in arsenal.FULL) for name in attacked)
+
+
 @pytest.mark.parametrize("name", ROUNDS)
 @pytest.mark.filterwarnings("ignore::Warning:tensorboard[.]")
 def test_damaged_inputs_are_read_or_refused(name, tmp_path):
