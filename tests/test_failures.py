@@ -17,9 +17,14 @@ import pytest
 import lossgap
 from lossgap.core.evaluator import Evaluator
 from lossgap.core.failures import MOST_IN_A_ROW, Failures
+from lossgap.trackers import Delivery
 from small import assert_same_state, linear, regression, state
 
 N_EPOCHS = 7
+
+
+class OwnError(Exception):
+    """Known to the user alone."""
 
 
 class Breaking(keras.callbacks.Callback):
@@ -213,6 +218,30 @@ def test_another_callback_that_breaks_when_it_is_looked_at_ends_nothing():
     assert_same_state(state(model), state(untouched()))
 
 
+class Unheard(Delivery):
+    """Fails on the thread that trains, where no tracker is called."""
+
+    def measured(self, measurement):
+        raise OwnError("mine")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_measurement_that_cannot_be_handed_on_is_one_all_the_same(strict):
+    callback = lossgap.TrueLoss(strict=strict)
+    callback.observer = Unheard([])
+    if strict:
+        with pytest.raises(OwnError) as raised:
+            fitted(callback)
+        (note,) = raised.value.__notes__
+        assert "epoch 1 was measured, and could not be handed on" in note
+    else:
+        with pytest.warns(lossgap.LossgapWarning, match="could not be handed on. OwnError: mine"):
+            _, history = fitted(callback)
+        assert len(history.history["true_loss"]) == N_EPOCHS
+        assert "epoch 1 was measured, and could not be handed on" in str(callback.summary())
+    assert len(callback.measurements) == (1 if strict else N_EPOCHS)
+
+
 def test_a_verdict_that_cannot_be_told_ends_nothing(monkeypatch):
     def tell(measurements):
         raise ZeroDivisionError("at the very end")
@@ -257,10 +286,6 @@ def test_a_notebook_shows_what_failed_as_text(trained):
 
 
 # Strict.
-
-
-class OwnError(Exception):
-    """Known to the user alone."""
 
 
 @pytest.mark.parametrize("error", [OwnError("mine"), MemoryError("none left")])

@@ -269,19 +269,23 @@ class TrueLoss(keras.callbacks.Callback):
         """Measure where a measurement is due, and tell everybody."""
         if not self._failures.due():
             return
+        n_before = len(self.measurements)
         with self._guarded(f"epoch {epoch + 1} could not be measured", measuring=True):
             with self._paid(counted=True):
                 measurement = self._measure(epoch, {} if logs is None else logs)
             self._failures.measured()
             self.measurements.append(measurement)
+        for measurement in self.measurements[n_before:]:
             with self._guarded(f"epoch {epoch + 1} was measured, and could not be handed on"):
-                if logs is not None and self._settings.unit == "epoch":
-                    logs.update(measurement.logs())
-                is_estimate = self._settings.is_estimate
-                for caution in cautions.of_measurement(measurement, is_estimate=is_estimate):
-                    self._warn(*caution)
-                if self.observer is not None:
-                    self.observer.measured(measurement)
+                self._hand_on(measurement, logs)
+
+    def _hand_on(self, measurement: Measurement, logs: dict[str, Any] | None) -> None:
+        if logs is not None and self._settings.unit == "epoch":
+            logs.update(measurement.logs())
+        for caution in cautions.of_measurement(measurement, is_estimate=self._settings.is_estimate):
+            self._warn(*caution)
+        if self.observer is not None:
+            self.observer.measured(measurement)
 
     @contextmanager
     def _guarded(self, what: str, *, measuring: bool = False) -> Iterator[None]:
@@ -304,7 +308,7 @@ class TrueLoss(keras.callbacks.Callback):
             if measuring:
                 self._meter = None  # what it is in the middle of isn't gone on with
                 what = f"{what}, and the training goes on without its true loss"
-            self._warn("failed", f"{what}. {reason(error)}")
+            self._warn("failed" if measuring else "beside", f"{what}. {reason(error)}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Print the verdict, unless the fit is silent, and let go of the data."""
