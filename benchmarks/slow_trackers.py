@@ -164,6 +164,10 @@ def rounds(server: str, n: int, epochs: int) -> tuple[dict[str, list[Spent]], se
                 become("live")
                 while journal.paths():
                     time.sleep(0.1)
+            ratios = (
+                f"{k} {t[-1].itself / spent['without'][-1].itself:.3f}" for k, t in spent.items()
+            )
+            print(f"round {turn + 1}: {', '.join(ratios)}", flush=True)
     return spent, hashes
 
 
