@@ -87,7 +87,7 @@ def test_the_installed_package_is_this_one():
 
 
 # Keras runs on one backend at a time: `all` has TensorFlow.
-@pytest.mark.parametrize("name", sorted(set(EXTRAS) - {"all", "jax", "torch"}))
+@pytest.mark.parametrize("name", sorted(set(EXTRAS) - {"all", "jax", "lightning", "torch"}))
 def test_the_extra_all_holds(name):
     (everything,) = EXTRAS["all"]
     assert name in re.fullmatch(r"lossgap\[(.*)\]", everything)[1].split(",")
@@ -108,10 +108,10 @@ def test_every_extra_is_tested_alone():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     environments = set(re.split(r"[,\s]+", tox["tox"]["env_list"].strip()))
-    # `core` tests TensorFlow's extra, and `all` the demo's. PyTorch has an environment that is
+    # `core` tests TensorFlow's extra, and `all` the demo's. PyTorch has environments that are
     # run by name, since it is larger than all the rest.
-    assert environments >= set(EXTRAS) - {"tensorflow", "demo", "torch"} | {"core"}
-    assert "testenv:torch" in tox
+    assert environments >= set(EXTRAS) - {"tensorflow", "demo", "lightning", "torch"} | {"core"}
+    assert {"testenv:lightning", "testenv:torch"} <= set(tox)
 
 
 def test_constraints_name_versions_only():

@@ -6,8 +6,8 @@ import pytest
 
 import lossgap
 
-TRACKERS = {"mlflow", "tensorboard", "wandb"}
-OBJECTS = sorted(set(lossgap.__all__) - {"__version__"} - TRACKERS)
+PACKAGES = {"mlflow", "tensorboard", "torch", "wandb"}
+OBJECTS = sorted(set(lossgap.__all__) - {"__version__"} - PACKAGES)
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -12,6 +12,7 @@ import lossgap.exits as _exits  # noqa: F401 - first of all: what it does at the
 if TYPE_CHECKING:
     from lossgap import mlflow as mlflow
     from lossgap import tensorboard as tensorboard
+    from lossgap import torch as torch
     from lossgap import wandb as wandb
     from lossgap.core.callback import TrueLoss as TrueLoss
     from lossgap.core.fit import fit as fit
@@ -40,7 +41,7 @@ _HOMES = {
     "measure": "lossgap.core.measure",
     "summarize": "lossgap.core.summary",
 }
-_TRACKERS = ("mlflow", "tensorboard", "wandb")
+_PACKAGES = ("mlflow", "tensorboard", "torch", "wandb")
 
 __all__ = [
     "LossgapError",
@@ -57,6 +58,7 @@ __all__ = [
     "mlflow",
     "summarize",
     "tensorboard",
+    "torch",
     "wandb",
 ]
 
@@ -66,7 +68,7 @@ if not TYPE_CHECKING:  # else every misspelt name would pass a type checker
     def __getattr__(name: str) -> Any:
         if name == "__version__":
             value: Any = importlib.import_module("importlib.metadata").version("lossgap")
-        elif name in _TRACKERS:
+        elif name in _PACKAGES:
             value = importlib.import_module(f"lossgap.{name}")
         elif name in _HOMES:
             value = getattr(importlib.import_module(_HOMES[name]), name)

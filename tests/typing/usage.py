@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lossgap
+from lossgap.trackers import tracking
 
 
 def as_a_callback(model: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> float:
@@ -80,6 +81,23 @@ def with_tensorboard(model: Any, x: Any, y: Any) -> lossgap.TrueLoss:
     callback = lossgap.TrueLoss(trackers=[tracker])
     model.fit(x, y, callbacks=[callback, lossgap.TrueLoss(trackers="tensorboard")])
     return callback
+
+
+def with_plain_pytorch(model: Any, loader: Any, loss_fn: Any) -> lossgap.Measurement:
+    """Measure in a loop of PyTorch, and send it to trackers."""
+    found = lossgap.torch.measure(
+        *(model, loader, loss_fn),
+        penalty=lambda module: module.weight.abs().sum(),
+        metrics={"accuracy": lambda outputs, targets: (outputs == targets).mean()},
+        reported_loss=0.5,
+        epoch=3,
+    )
+    assert_type(found, lossgap.Measurement)
+    callback = lossgap.torch.LightningTrueLoss(loss_fn, options={"l2": 1e-4})
+    assert_type(callback.measurements, list[lossgap.Measurement])
+    with tracking("mlflow") as log:
+        log(found)
+    return found
 
 
 def with_errors(model: Any, x: Any) -> str:

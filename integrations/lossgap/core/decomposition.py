@@ -1,8 +1,6 @@
 """How much each mechanism adds to the loss at fixed weights, by switching them one by one."""
 
-import math
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +12,7 @@ from lossgap.core.forward import Switched, Weights, looped
 from lossgap.core.measurement import Part
 from lossgap.core.mechanisms import Switches
 from lossgap.core.shapley import Setting, settings, shapley_values
+from lossgap.core.shares import Shares, share
 
 _NONE: Setting = frozenset()
 _FRACTION = 0.1  # of the samples, shared out over the settings
@@ -22,19 +21,6 @@ _MAX_SAMPLES = 4096
 _MIN_ROWS = 16  # batches or repetitions, the fewest that a standard error is taken from
 _MAX_BYTES = 64 * 2**20
 _NOTHING = Draw([], is_full=False)  # between runs no batch is held that the feed has let go of
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """What the mechanisms add to the total loss at fixed weights.
-
-    Attributes:
-        parts: Share of each mechanism, its Shapley value.
-        total: Their sum: the loss with all mechanisms in train mode less the loss with none.
-    """
-
-    parts: dict[str, Part] = field(default_factory=dict)
-    total: Part = field(default_factory=lambda: Part(0.0))
 
 
 class Decomposition:
@@ -197,9 +183,4 @@ class Decomposition:
         return np.concatenate(parts), state
 
     def _part(self, counts: np.ndarray, shares: np.ndarray) -> Part:
-        weights = counts / counts.sum()
-        mean = float(weights @ shares)
-        if (self._drawn.is_full and not self._is_random) or len(shares) < 2:  # noqa: PLR2004
-            return Part(mean)
-        spread = weights @ (weights * (shares - mean) ** 2) * len(shares) / (len(shares) - 1)
-        return Part(mean, math.sqrt(spread) if math.isfinite(spread) else None)
+        return share(counts, shares, exact=self._drawn.is_full and not self._is_random)

@@ -70,9 +70,14 @@ def tracked(name: str) -> str:
     return f"{NAMESPACE}{name}"
 
 
+def part(name: str) -> str:
+    """Name the part ``name`` of the gap: ``gap_<name>``."""
+    return f"gap_{name}"
+
+
 def tracked_part(name: str) -> str:
     """Name the part ``name`` of the gap for trackers: ``lossgap/gap_<name>``."""
-    return tracked(f"gap_{name}")
+    return tracked(part(name))
 
 
 def tracked_best(name: str) -> str:

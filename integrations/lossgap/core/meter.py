@@ -10,7 +10,7 @@ import numpy as np
 
 from lossgap.core import inspection, keys, random_states
 from lossgap.core.batch_sampler import BatchSampler
-from lossgap.core.decomposition import Decomposition, Shares
+from lossgap.core.decomposition import Decomposition
 from lossgap.core.drawn import NoSampleLossesError
 from lossgap.core.estimates.planning import Budget, Count, Plan, Precision
 from lossgap.core.estimates.purse import Purse
@@ -23,6 +23,7 @@ from lossgap.core.measurement import Measurement, MetricValues, Part, Penalty
 from lossgap.core.penalties import ACTIVITY, ADD_LOSS, COMPUTE_LOSS
 from lossgap.core.sampler import Sampler
 from lossgap.core.settings import Settings
+from lossgap.core.shares import Shares
 
 _DATA_DEPENDENT = frozenset({ACTIVITY, ADD_LOSS, COMPUTE_LOSS})
 # Two passes over the same samples in batches of different sizes differ by rounding alone.
