@@ -35,6 +35,11 @@ ALLOWED = {
     ("tensorboard/__init__.py", "import_module"): "our own modules, by a table",
     ("__init__.py", "import_module"): "our own packages, by a table",
     ("trackers/registry.py", "import_module"): "classes that the user's own code registered",
+    ("trackers/beside.py", "import_module"): "our own packages, by a table",
+    ("torch/__init__.py", "import_module"): "our own modules, by a table",
+    ("watch/functions.py", "import_module"): "the user's code, from the folder that the user names",
+    ("watch/models.py", "load_model"): "Keras's safe mode, which refuses code",
+    ("watch/models.py", "load_weights"): "numbers alone, into a model that is there",
 }
 
 

@@ -10,9 +10,11 @@ import typer
 
 from lossgap.commands.conventions import EXIT_CODES, examples, print_help
 from lossgap.commands.demo import demo
+from lossgap.commands.measure import measure
 from lossgap.commands.report import report
 from lossgap.commands.sync import sync
 from lossgap.commands.wandb import wandb
+from lossgap.commands.watch import watch
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -66,6 +68,20 @@ app.command(
         "lossgap report wandb/offline-run-* --json",
     )
 )(report)
+app.command(
+    epilog=examples(
+        "lossgap measure model.keras --data my_data:training",
+        "lossgap measure model.keras --data my_data:training --reported-loss 0.41 --json",
+        "lossgap measure epoch-07.weights.h5 --data my_data:training --model my_data:model",
+    )
+)(measure)
+app.command(
+    epilog=examples(
+        "lossgap watch run --data my_data:training --tracker tensorboard:logs/run",
+        "lossgap watch run --data my_data:training --tracker mlflow --run-id 0123abc",
+        "lossgap watch 'run/*.keras' --data my_data:training --once --json",
+    )
+)(watch)
 app.command(
     epilog=examples(
         "lossgap sync",

@@ -32,15 +32,15 @@ class EventWriter:
 
     def __init__(self, directory: Path, step: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / _file_name(directory)
-        self._file = self._path.open("xb", buffering=0)
+        self.path = directory / _file_name(directory)
+        self._file = self.path.open("xb", buffering=0)
         self._n_bytes = 0
         now = time.time()
         try:
             self.write([events.begin(now), events.start(step, now)])
         except OSError:
             self.close()
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             raise
 
     def write(self, added: Iterable[Any]) -> None:
@@ -50,9 +50,9 @@ class EventWriter:
             OSError: They can't be written, or the file was removed: without a look for it,
                 writing to it would succeed.
         """
-        if not self._path.exists():
+        if not self.path.exists():
             raise FileNotFoundError(
-                f"The event file {self._path} is gone. Was the log directory removed? Nothing "
+                f"The event file {self.path} is gone. Was the log directory removed? Nothing "
                 "more is written to it in this training."
             )
         whole = io.BytesIO()

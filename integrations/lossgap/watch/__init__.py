@@ -1,0 +1,1 @@
+"""Checkpoints measured beside a training: each once, however often a watcher is killed."""
