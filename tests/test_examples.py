@@ -17,13 +17,20 @@ OF_OTHERS = "ignore::DeprecationWarning"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Return a function that runs an example in an empty directory, and gives what it prints."""
-    monkeypatch.chdir(tmp_path)
+def folder(tmp_path):
+    """Return an empty directory; the outbox of the tests lies beside it."""
+    (tmp_path / "empty").mkdir()
+    return tmp_path / "empty"
+
+
+@pytest.fixture
+def run(folder):
+    """Return a function that runs an example in the directory, and gives what it prints."""
 
     def run(name, *arguments):
         process = subprocess.run(
             [sys.executable, "-W", "error", "-W", OF_OTHERS, EXAMPLES / name, *arguments],
+            cwd=folder,
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -52,34 +59,34 @@ def test_quickstart(run):
     assert "dropout" in verdict
 
 
-def test_mlflow_autolog(run, tmp_path):
-    (tmp_path / "here").mkdir()
+def test_mlflow_autolog(run, folder):
+    (folder / "here").mkdir()
     lines = run("mlflow_autolog.py", "here").splitlines()
     shown = {line.split()[0]: numbers(line)[0] for line in lines[:5]}
     gap = shown["reported_loss"] - shown["true_loss"]
     assert shown["regularization_gap"] == pytest.approx(gap, abs=2e-4)
     assert shown["gap_dropout"] > 0
     assert lines[5] == "Look at it: mlflow ui --backend-store-uri sqlite:///mlflow.db"
-    assert (tmp_path / "here" / "mlflow.db").is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert (folder / "here" / "mlflow.db").is_file()
+    assert [path.name for path in folder.iterdir()] == ["here"]
 
 
-def test_wandb_offline(run, tmp_path):
+def test_wandb_offline(run, folder):
     losses, penalty, look = run("wandb_offline.py").splitlines()
     reported, true = numbers(losses)
     assert 0 < numbers(penalty)[0] <= reported - true
     folder = look.removeprefix("Look at it: wandb leet ")
-    assert (tmp_path / folder).is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["wandb"]
+    assert (folder / folder).is_dir()
+    assert [path.name for path in folder.iterdir()] == ["wandb"]
 
 
-def test_tensorboard_curves(run, tmp_path):
+def test_tensorboard_curves(run, folder):
     curves, look = run("tensorboard_curves.py").splitlines()
     assert curves == "Curves: gap, train, true, validation, validation_true"
     assert look == "Look at it: tensorboard --logdir logs"
     from lossgap.tensorboard.reader import READER
 
-    (found,) = READER.read(str(tmp_path / "logs"))
+    (found,) = READER.read(str(folder / "logs"))
     assert len(found.measurements) == 5
 
 
@@ -118,7 +125,7 @@ def test_early_stopping(run):
     assert early_true < late_true
 
 
-def test_sweep(run, tmp_path):
+def test_sweep(run, folder):
     head, *rows, chosen, page = run("sweep.py").splitlines()
     assert head.split() == ["loss", "val_loss", "true", "true", "val", "generalization", "gap"]
     table = {row[:12].strip(): numbers(row[12:]) for row in rows}
@@ -132,11 +139,11 @@ def test_sweep(run, tmp_path):
     )
     assert closest != next(iter(table))
     assert page == "All of them, epoch by epoch: sweep.html"
-    assert (tmp_path / "sweep.html").read_text(encoding="utf-8").count('"verdict":') == 7
+    assert (folder / "sweep.html").read_text(encoding="utf-8").count('"verdict":') == 7
 
 
-def test_article(run, tmp_path):
-    (tmp_path / "here").mkdir()
+def test_article(run, folder):
+    (folder / "here").mkdir()
     _, *rows, _ = run("article.py", "here").splitlines()
     cells = [row.replace("x", "").split() for row in rows]
     assert [rate for rate, *_ in cells] == ["0.0", "0.2", "0.4", "0.6"]
@@ -147,21 +154,21 @@ def test_article(run, tmp_path):
     assert apparent == sorted(apparent)
     assert apparent[-1] >= 10
     assert [real for *_, real in cells] == ["0"] * 4
-    assert (tmp_path / "here" / "true-loss.gif").read_bytes().startswith(b"GIF89a")
+    assert (folder / "here" / "true-loss.gif").read_bytes().startswith(b"GIF89a")
 
 
-def test_own_tracker(run, tmp_path):
+def test_own_tracker(run, folder):
     assert len(run("own_tracker.py").splitlines()) == 3
-    rows = (tmp_path / "measurements.csv").read_text(encoding="utf-8").splitlines()
+    rows = (folder / "measurements.csv").read_text(encoding="utf-8").splitlines()
     assert sum(",lossgap/true_loss," in row for row in rows) == 3
 
 
-def test_notebook_shows_the_charts(tmp_path):
-    shown = tmp_path / "shown.ipynb"
+def test_notebook_shows_the_charts(folder):
+    shown = folder / "shown.ipynb"
     program = Path(sys.executable).with_name("jupyter-execute")
     subprocess.run(
         [program, EXAMPLES / "notebook.ipynb", "--output", shown],
-        cwd=tmp_path,
+        cwd=folder,
         check=True,
         capture_output=True,
     )

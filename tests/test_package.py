@@ -127,7 +127,7 @@ def test_constraints_name_every_direct_dependency():
     assert {re.match(r"[\w-]+", entry)[0] for entry in direct} - pinned == {"lossgap"}
 
 
-DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/lossgap demo'
+DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/lossgap demo --open'
 TESTS = (
     'python3 -m venv .venv && .venv/bin/pip install "tox>=4.24" "tox-uv>=1.20" && .venv/bin/tox run'
 )
