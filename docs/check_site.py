@@ -13,9 +13,8 @@ LOADED = re.compile(
 )
 
 
-def main() -> None:
+def check(site: Path) -> None:
     """Look through all pages and style sheets; end with 1 if something is loaded."""
-    site = Path(sys.argv[1])
     pages = [path for path in site.rglob("*") if path.suffix in {".html", ".css"}]
     found = [
         f"{path.relative_to(site)}: {match[0]}"
@@ -28,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    check(Path(sys.argv[1]))

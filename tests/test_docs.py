@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,10 @@ PACKAGE = ROOT / "integrations" / "lossgap"
 PAGES = sorted(DOCS.glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+sys.path.insert(0, str(DOCS))
+
+import check_site  # noqa: E402
 
 
 def text_of(name):
@@ -223,3 +228,46 @@ def test_an_environment_of_tox_that_a_page_names_is_there():
     for page in [*PAGES, ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]:
         for name in re.findall(r"tox run -e ([\w-]+)", page.read_text(encoding="utf-8")):
             assert f"testenv:{name}" in tox, f"{page.name}: {name}"
+
+
+# The site.
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '<script src="https://example.com/a.js"></script>',
+        "<link rel='stylesheet' href='//example.com/a.css'>",
+        "@font-face{src:url(https://example.com/a.woff2)}",
+        '<img alt="a" src="http://example.com/a.png">',
+    ],
+)
+def test_what_a_page_would_load_from_elsewhere_is_seen(source, tmp_path, capsys):
+    (tmp_path / "index.html").write_text(f"<p>Fine.</p>{source}", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        check_site.check(tmp_path)
+    assert "example.com" in capsys.readouterr().out
+
+
+def test_links_and_files_beside_a_page_are_fine(tmp_path):
+    source = '<a href="https://example.com">there</a><script src="a.js"></script>'
+    (tmp_path / "index.html").write_text(source, encoding="utf-8")
+    check_site.check(tmp_path)
+
+
+def test_the_reference_reads_as_plain_text():
+    import griffe
+
+    extensions = griffe.load_extensions(DOCS / "plain_docstrings.py")
+    package = griffe.load("lossgap", search_paths=[PACKAGE.parent], extensions=extensions)
+    texts = [member.docstring.value for member in walk(package) if member.docstring]
+    assert len(texts) > 500
+    marks = [re.search(r":\w+:`|\.\. math::", text) for text in texts]
+    assert not any(marks)
+
+
+def walk(found):
+    yield found
+    for member in found.members.values():
+        if not member.is_alias:
+            yield from walk(member)
