@@ -127,6 +127,18 @@ def test_constraints_name_every_direct_dependency():
     assert {re.match(r"[\w-]+", entry)[0] for entry in direct} - pinned == {"lossgap"}
 
 
+def test_the_oldest_versions_that_are_tested_are_those_that_are_declared():
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    # JAX and PyTorch are supported in the versions of constraints.txt alone.
+    extras = [EXTRAS[name] for name in EXTRAS if name not in {"jax", "torch"}]
+    direct = {entry for entries in extras for entry in entries if "[" not in entry}
+    bounds = dict(entry.split(">=") for entry in {*PROJECT["dependencies"], *direct})
+    assert {
+        name for name in bounds if not f"{pinned.get(name)}.".startswith(f"{bounds[name]}.")
+    } == set()
+
+
 DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/lossgap demo --open'
 TESTS = (
     'python3 -m venv .venv && .venv/bin/pip install "tox>=4.24" "tox-uv>=1.20" && .venv/bin/tox run'

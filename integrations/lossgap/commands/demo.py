@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lossgap.commands import demo_places, digits
-from lossgap.commands.conventions import AsJson, print_json
+from lossgap.commands.conventions import AsJson, print_json, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,9 +77,7 @@ def _train(
     x, y = digits.load()
     keras.utils.set_random_seed(seed)
     model, callback = example.build(), lossgap.TrueLoss(seed=seed, trackers=trackers)
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(f"{title}: epoch", total=epochs)
         advance = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.advance(task))
         lossgap.fit(

@@ -1,11 +1,12 @@
 """Where the demo logs: a folder with a place for each tracker that is installed."""
 
+import io
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,8 +81,9 @@ def _mlflow(folder: Path, name: str) -> Iterator[Tracker]:
     from lossgap.mlflow import MLflowTracker
 
     uri = _store(folder)
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(_PROJECT)
+    with redirect_stderr(io.StringIO()):  # where a new store tells of each of its tables
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(_PROJECT)
     artifacts = (folder / "mlflow-artifacts").absolute().as_uri()
     experiment_id = (
         experiment.experiment_id if experiment else client.create_experiment(_PROJECT, artifacts)
@@ -132,7 +134,7 @@ def _wandb(folder: Path, name: str) -> Iterator[Tracker]:
     run = wandb.init(
         project=_PROJECT,
         name=name,
-        dir=os.fspath(folder),
+        dir=os.fspath(folder.absolute()),  # W&B's own process has another working directory
         mode="offline",
         reinit="create_new",
         settings=settings,
