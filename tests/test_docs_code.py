@@ -1,6 +1,5 @@
 """Every block of Python on a page runs, one after the other, as a reader would paste them."""
 
-import sys
 from pathlib import Path
 
 import keras
@@ -57,6 +56,7 @@ def names(tmp_path, monkeypatch):
     digits = load_digits()
     x, y = digits.data[:320] / 16, digits.target[:320]
     yield {
+        "__name__": "__main__",
         "EarlyStopping": keras.callbacks.EarlyStopping,
         "client": client,
         "experiment_id": experiment_id,
@@ -80,8 +80,7 @@ def names(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page, names, monkeypatch):
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules[__name__])
+def test_the_code_of_a_page_runs(page, names):
     for language, line, text in blocks(page.read_text(encoding="utf-8")):
         if language == "python":
             # Line numbers of an error are those of the page.

@@ -75,8 +75,7 @@ def test_wandb_offline(run, folder):
     losses, penalty, look = run("wandb_offline.py").splitlines()
     reported, true = numbers(losses)
     assert 0 < numbers(penalty)[0] <= reported - true
-    folder = look.removeprefix("Look at it: wandb leet ")
-    assert (folder / folder).is_dir()
+    assert (folder / look.removeprefix("Look at it: wandb leet ")).is_dir()
     assert [path.name for path in folder.iterdir()] == ["wandb"]
 
 
