@@ -91,6 +91,10 @@ def picture_mlflow(browser: Any, target: Path) -> None:
     chart = page.locator(".js-plotly-plot").first
     chart.locator(".scatterlayer .trace").nth(11).wait_for(state="attached")
     page.wait_for_timeout(3000)
+    assistant = page.get_by_role("button", name="Close", exact=True)  # opens by itself, once
+    if assistant.count():
+        assistant.last.click()
+    page.wait_for_timeout(3000)
     page.screenshot(path=target)
     page.context.close()
 
@@ -149,21 +153,25 @@ def viewer(command: list[str], folder: str) -> pyte.Screen:
 
 
 def picture_terminal(browser: Any, target: Path, screen: pyte.Screen) -> None:
-    """Draw a terminal's screen as a page, and picture it."""
-    lines = []
-    for y in range(LINES):
-        cells = [screen.buffer[y][x] for x in range(COLUMNS)]
-        lines.append(
-            "".join(f'<b style="color:{colour(c.fg)}">{html.escape(c.data)}</b>' for c in cells)
-        )
-    page = opened(browser, 1100, 740)
-    style = (
-        "margin:12px;background:#101010;font:13px/1.25 'DejaVu Sans Mono',monospace;white-space:pre"
-    )
-    body = "\n".join(lines)
-    page.set_content(f'<style>b{{font-weight:normal}}</style><body style="{style}">{body}')
+    """Draw the metrics on a terminal's screen as a page, and picture it.
+
+    What the viewer tells of the machine beside them isn't for the docs.
+    """
+    first = screen.display[0]
+    columns = range(first.index("Metrics") - 2, first.index("System Metrics") - 2)
+    rows = "\n".join("".join(cell(screen.buffer[y][x]) for x in columns) for y in range(LINES - 1))
+    page = opened(browser, 9 * len(columns) + 24, 17 * LINES + 10)
+    # Cells of one width: not every font has the viewer's dots as wide as its letters.
+    look = "b{display:inline-block;width:9px;height:17px;font-weight:normal}"
+    body = "margin:12px;background:#101010;font:14px/17px monospace;white-space:pre"
+    page.set_content(f'<style>{look}</style><body style="{body}">{rows}')
     page.screenshot(path=target)
     page.context.close()
+
+
+def cell(character: Any) -> str:
+    """Return one character of the screen as markup."""
+    return f'<b style="color:{colour(character.fg)}">{html.escape(character.data)}</b>'
 
 
 def colour(name: str) -> str:
