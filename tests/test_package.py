@@ -104,6 +104,12 @@ def test_the_changelog_tells_this_version():
     assert f"\n## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+    assert f"\nlicense: {PROJECT['license']}\n" in citation
+
+
 def test_every_extra_is_tested_alone():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
