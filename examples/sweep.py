@@ -20,11 +20,9 @@ x, y = digits.data / 16, digits.target
 layers, regularizers = keras.layers, keras.regularizers
 SWEEP = {
     "none": ([], None),
-    "dropout 0.3": ([layers.Dropout(0.3)], None),
     "dropout 0.5": ([layers.Dropout(0.5)], None),
     "noise 0.3": ([layers.GaussianNoise(0.3)], None),
     "L2 0.001": ([], regularizers.L2(0.001)),
-    "L2 0.01": ([], regularizers.L2(0.01)),
     "L1 0.001": ([], regularizers.L1(0.001)),
 }
 
