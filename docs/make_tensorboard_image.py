@@ -46,7 +46,7 @@ def picture(log_dir: str, chromium: str) -> None:
     """Open the default tab with nothing set up, and take its picture."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", log_dir]
     command += ["--host", "127.0.0.1", "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         addresses = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in server.stderr or ())
         take(next(filter(None, addresses))[0], chromium)

@@ -41,8 +41,8 @@ GUESTS = {
     "lightning": {"torch"},
     "altair": {"charts"},
     "vl_convert": {"charts"},
-    "mlflow": {"mlflow"},
-    "wandb": {"wandb"},
+    "mlflow": {"mlflow", "commands"},  # the demo starts runs as a user would
+    "wandb": {"wandb", "commands"},
     "tensorboard": {"tensorboard"},
     "google": {"tensorboard"},  # protobuf, which TensorBoard brings
     "werkzeug": {"tensorboard"},

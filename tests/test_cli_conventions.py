@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -19,20 +18,11 @@ from lossgap import LossgapError, cli
 from lossgap.charts import Run, write_measurements
 from lossgap.commands import app, conventions
 from lossgap.trackers import leftovers
+from program import check_arguments, commands
 
 RUNNER = CliRunner()
 PROGRAM = shutil.which("lossgap", path=Path(sys.executable).parent)
 TESTS = Path(__file__).resolve().parent
-
-
-def commands(command, path=()):
-    """Yield the words and the command of each command that does something."""
-    children = getattr(command, "commands", None)
-    if children is None:
-        yield path, command
-        return
-    for name, child in children.items():
-        yield from commands(child, (*path, name))
 
 
 ALL = dict(commands(get_command(app)))
@@ -111,22 +101,6 @@ def test_every_command_answers_scripts_in_json(path):
 def test_an_example_has_arguments_that_the_program_takes(line):
     _, *arguments = shlex.split(line.partition(" > ")[0])
     check_arguments(arguments)
-
-
-def check_arguments(arguments):
-    """Parse arguments as the program would, and run no command; help and the like may be shown."""
-    try:
-        parse(get_command(app), "lossgap", arguments)
-    except (typer.Exit, SystemExit) as done:
-        assert not getattr(done, "exit_code", getattr(done, "code", 0))  # noqa: PT017
-
-
-def parse(command, name, arguments, parent=None):
-    context = command.make_context(name, list(arguments), parent=parent)
-    if hasattr(command, "commands"):
-        rest = [*getattr(context, "_protected_args", []), *context.args]
-        name, command, rest = command.resolve_command(context, rest)
-        parse(command, name, rest, context)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

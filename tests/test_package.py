@@ -104,6 +104,12 @@ def test_the_changelog_tells_this_version():
     assert f"\n## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+    assert f"\nlicense: {PROJECT['license']}\n" in citation
+
+
 def test_every_extra_is_tested_alone():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
@@ -127,7 +133,19 @@ def test_constraints_name_every_direct_dependency():
     assert {re.match(r"[\w-]+", entry)[0] for entry in direct} - pinned == {"lossgap"}
 
 
-DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/lossgap demo'
+def test_the_oldest_versions_that_are_tested_are_those_that_are_declared():
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    # JAX and PyTorch are supported in the versions of constraints.txt alone.
+    extras = [EXTRAS[name] for name in EXTRAS if name not in {"jax", "torch"}]
+    direct = {entry for entries in extras for entry in entries if "[" not in entry}
+    bounds = dict(entry.split(">=") for entry in {*PROJECT["dependencies"], *direct})
+    assert {
+        name for name in bounds if not f"{pinned.get(name)}.".startswith(f"{bounds[name]}.")
+    } == set()
+
+
+DEMO = 'python3 -m venv .venv && .venv/bin/pip install ".[demo]" && .venv/bin/lossgap demo --open'
 TESTS = (
     'python3 -m venv .venv && .venv/bin/pip install "tox>=4.24" "tox-uv>=1.20" && .venv/bin/tox run'
 )

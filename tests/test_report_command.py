@@ -1,5 +1,6 @@
 """``lossgap report``: from files of measurements to a page, pictures and an animation."""
 
+import json
 import webbrowser
 
 import pytest
@@ -86,10 +87,12 @@ def test_wrong_arguments_are_refused(arguments):
     assert report(*arguments).exit_code == 2
 
 
-def test_the_demo_writes_a_report_that_can_be_written_again(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = RUNNER.invoke(app, ["demo", "--epochs", "1"], catch_exceptions=False)
-    assert result.output.splitlines()[-1] == "Report: lossgap-demo.html"
-    page = (tmp_path / "lossgap-demo.html").read_text(encoding="utf-8")
-    assert page.count('"verdict":') == 3
-    assert report("lossgap-demo.jsonl").exit_code == 0
+def test_scripts_get_the_files_and_the_last_measurement_of_each_run(lines):
+    answer = json.loads(report(lines, "--json").output)
+    assert answer["files"] == ["lossgap-report.html"]
+    last = chart_samples.training(4)[-1]
+    first, second = answer["runs"]
+    assert (first["name"], second["name"]) == ("first", "second")
+    assert first["n_measurements"] == 4
+    assert first["last"]["true_loss"] == last.true_loss
+    assert f"{last.true_loss:.4f}" in first["verdict"]

@@ -1,12 +1,16 @@
 """How a typed program uses lossgap. mypy reads this file, nothing runs it."""
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
 
 import lossgap
+import lossgap.charts
+import lossgap.trackers
 from lossgap.trackers import tracking
 
 
@@ -100,8 +104,60 @@ def with_plain_pytorch(model: Any, loader: Any, loss_fn: Any) -> lossgap.Measure
     return found
 
 
+def with_mlflow(model: Any, x: Any, y: Any, run_id: str) -> None:
+    """Log to a run, or to one of its own from every fit."""
+    tracker = lossgap.mlflow.MLflowTracker(run_id, tracking_uri="http://127.0.0.1:5000")
+    model.fit(x, y, callbacks=[lossgap.TrueLoss(trackers=tracker)])
+    lossgap.mlflow.autolog(every=2, unit="epoch", silent=True, log_panels=False)
+
+
+def with_charts(measurements: list[lossgap.Measurement]) -> list[lossgap.charts.Run]:
+    """Write pages, pictures and files of two runs, and read them back."""
+    runs = [lossgap.charts.Run(name, tuple(measurements)) for name in ("a", "b")]
+    for draw in (
+        lossgap.charts.loss_comparison,
+        lossgap.charts.gap_by_cause,
+        lossgap.charts.generalization,
+        lossgap.charts.penalty_by_layer,
+    ):
+        assert_type(lossgap.charts.to_png(draw(runs), scale=2), bytes)
+    waterfall = lossgap.charts.waterfall(measurements[-1])
+    assert_type(lossgap.charts.to_svg(waterfall), str)
+    assert set(lossgap.charts.PANELS)
+    lossgap.charts.write_gif("plot.gif", runs[0])
+    assert_type(lossgap.charts.write_report("page.html", runs, title="Two runs"), Path)
+    lossgap.charts.write_measurements("runs.jsonl", runs)
+    return lossgap.charts.read_measurements("runs.jsonl")
+
+
+class Printer:
+    """A tracker of one's own."""
+
+    name = "printer"
+
+    def start(self, training: object) -> None:
+        """Begin a training."""
+
+    def log(self, measurement: lossgap.Measurement, wall_time: float) -> None:
+        """Take a measurement."""
+        self.last = (wall_time, measurement.tracked())
+
+    def finish(self, summary: lossgap.Summary | None, *, failed: bool) -> list[str]:
+        """End the training."""
+        return [f"{summary} {failed}"]
+
+
+def with_a_tracker_of_ones_own(resumable: lossgap.trackers.ResumableTracker) -> None:
+    """Pass trackers to the callback, and make one known by its name."""
+    tracker: lossgap.trackers.Tracker = Printer()
+    lossgap.trackers.register("printer", "my_package.printing:Printer")
+    lossgap.trackers.Delivery([tracker, resumable])
+    lossgap.TrueLoss(trackers=[tracker, "printer"])
+
+
 def with_errors(model: Any, x: Any) -> str:
     """Catch what lossgap raises, by its root class."""
+    warnings.simplefilter("error", lossgap.LossgapWarning)
     try:
         lossgap.measure(model, x)
     except lossgap.LossgapError as error:

@@ -57,7 +57,9 @@ def lossgap(
 app.command(
     epilog=examples(
         "lossgap demo",
-        "lossgap demo --epochs 5 --seed 7 -o page.html",
+        "lossgap demo --open                   # and the report in your browser",
+        "lossgap demo --epochs 5 --seed 7 -o demo-7",
+        "lossgap demo --json > demo.json",
     )
 )(demo)
 app.command(

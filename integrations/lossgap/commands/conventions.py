@@ -3,6 +3,8 @@
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lossgap.core.strict_json import dumps
 
@@ -40,3 +42,11 @@ def print_help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
+
+
+def progress_bar() -> Progress:
+    """Return a bar on standard error, which is shown on a terminal alone and leaves nothing."""
+    screen = Console(stderr=True)
+    screen.quiet = not screen.is_terminal  # older versions of rich end with an empty line
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=screen, transient=True, disable=screen.quiet)

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from lossgap.errors import MissingDependencyError
 
 # Read once, when TensorFlow's C++ library is loaded. oneDNN announces itself at any log level,
-# and without it the order of summation doesn't depend on the processor.
-_QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+# and without it the order of summation doesn't depend on the processor. MLflow tells of every
+# table that it makes.
+_QUIET: Final = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 _EXTRA: Final = ("sklearn", "tensorflow")
 _OTHER_BACKEND: Final = "install it, or let KERAS_BACKEND=tensorflow choose Keras's backend"
 
@@ -24,10 +29,12 @@ class Example:
     """A model of the demo.
 
     Attributes:
+        name: One word, for runs and folders.
         title: What the model is.
         build: Returns it, compiled. Keras must have been prepared before.
     """
 
+    name: str
     title: str
     build: Callable[[], Any]
 
@@ -138,7 +145,11 @@ def _compiled(model: Any) -> Any:
 
 
 EXAMPLES: Final = (
-    Example("A dense network with dropout 0.4 on its input", _dropout),
-    Example("A dense network with L2 penalties on its weights", _l2),
-    Example("A convolution with batch normalization and augmentation layers", _convolution),
+    Example("dropout", "A dense network with dropout 0.4 on its input", _dropout),
+    Example("l2", "A dense network with L2 penalties on its weights", _l2),
+    Example(
+        "convolution",
+        "A convolution with batch normalization and augmentation layers",
+        _convolution,
+    ),
 )

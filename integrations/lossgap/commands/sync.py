@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from lossgap.commands.conventions import AsJson, print_json
+from lossgap.commands.conventions import AsJson, print_json, progress_bar
 from lossgap.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.progress import TaskID
 
     from lossgap.trackers.leftovers import Outcome
 
@@ -40,9 +40,7 @@ def _sent() -> "Iterable[Outcome]":
     """Send with a bar for each journal, where somebody watches."""
     from lossgap.trackers import leftovers
 
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    with progress_bar() as bar:
         tasks: dict[Path, TaskID] = {}
 
         def progress(path: Path, n_sent: int, n_all: int) -> None:

@@ -46,15 +46,19 @@ def _state_of(text: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _address(tracking_uri: str, experiment_id: str) -> str:
-    page = (
+def page(experiment_id: str) -> str:
+    """Return the part of an address, below that of a server, that shows the view."""
+    return (
         f"#/experiments/{experiment_id}/runs?viewStateShareKey={IDENTIFIER}&compareRunsMode=CHART"
     )
+
+
+def _address(tracking_uri: str, experiment_id: str) -> str:
     what = "Reported and true loss in one chart: "
     uri = redaction.address(tracking_uri).rstrip("/")
     if runs.is_remote(uri):
-        return f"{what}{uri}/{page}"
-    return f"{what}mlflow ui --backend-store-uri {uri}, then http://127.0.0.1:5000/{page}"
+        return f"{what}{uri}/{page(experiment_id)}"
+    return f"{what}mlflow ui --backend-store-uri {uri}, then http://127.0.0.1:5000/{page(experiment_id)}"
 
 
 def state() -> str:

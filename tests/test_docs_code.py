@@ -1,0 +1,88 @@
+"""Every block of Python on a page runs, one after the other, as a reader would paste them."""
+
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+import wandb
+from sklearn.datasets import load_digits
+
+import lossgap
+import wandb_runs
+from fences import blocks
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WITH_CODE = [
+    page
+    for page in PAGES
+    if any(language == "python" for language, *_ in blocks(page.read_text(encoding="utf-8")))
+]
+# What trackers' packages say of each other, and Keras of NumPy, is no matter of ours.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:wandb"
+)
+
+
+# What stands for an address of the reader's.
+SERVER = '"http://…"'
+
+
+def model():
+    """Return a small model with several causes of a gap, compiled."""
+    built = keras.Sequential(
+        [
+            keras.layers.Input((64,)),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(10, activation="softmax", kernel_regularizer="l2"),
+        ]
+    )
+    built.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return built
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """Return what a reader has already: data, a compiled model, trackers on this machine."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in wandb_runs.QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment_id = mlflow.set_experiment("docs").experiment_id
+    client = mlflow.MlflowClient()
+    digits = load_digits()
+    x, y = digits.data[:320] / 16, digits.target[:320]
+    yield {
+        "__name__": "__main__",
+        "EarlyStopping": keras.callbacks.EarlyStopping,
+        "client": client,
+        "experiment_id": experiment_id,
+        "keras": keras,
+        "loss": 2.0,
+        "lossgap": lossgap,
+        "mlflow": mlflow,
+        "model": model(),
+        "np": np,
+        "run": client.create_run(experiment_id),
+        "x": x,
+        "y": y,
+        "x_val": x[:64],
+        "y_val": y[:64],
+    }
+    for tracker in ("mlflow", "wandb", "tensorboard"):
+        getattr(lossgap, tracker).autolog(disable=True)
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+    wandb.finish()
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page, names):
+    for language, line, text in blocks(page.read_text(encoding="utf-8")):
+        if language == "python":
+            # Line numbers of an error are those of the page.
+            mended = text.replace(SERVER, repr(mlflow.get_tracking_uri()))
+            exec(compile("\n" * (line - 1) + mended, str(page), "exec"), names)
