@@ -57,6 +57,7 @@ class Meter:
         weights: Weights,
         settings: Settings,
         purse: Purse | None = None,
+        main: Measuring | None = None,
     ) -> None:
         """Compile the passes for a built and compiled model.
 
@@ -66,6 +67,8 @@ class Meter:
             weights: The trainable variables and where their values are read from.
             settings: What to measure, and how.
             purse: The time for it, where the settings have a budget.
+            main: What measures the true loss, where that isn't done here: then the feed only
+                hands out samples for the parts of the gap.
         """
         self._model = model
         self._feeds = feeds
@@ -77,7 +80,7 @@ class Meter:
         self._feed = feeds.clean or feeds.fed
         has_two = settings.parts and feeds.clean is not None
         self._plan = planned(settings, purse, n_feeds=2 if has_two else 1)
-        self._main = self._measuring(self._feed, metrics=settings.metrics)
+        self._main = main or self._measuring(self._feed, metrics=settings.metrics)
         self._fed = self._measuring(feeds.fed, metrics=False) if has_two else None
         self._decomposition: Decomposition | None = None
         self._parts_seconds = 0.0
