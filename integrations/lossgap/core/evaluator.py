@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lossgap.core import workers
 from lossgap.core.estimates.intervals import caveat, interval
 from lossgap.core.estimates.means import ratio_mean
 from lossgap.core.feeds import Feed
@@ -86,6 +87,7 @@ class Evaluator:
             metrics: Whether to compute the compiled metrics too.
         """
         begin = time.perf_counter()
+        self._model = model
         self._feed = feed
         self._evaluation = Evaluation(model, feed.layout, weights, metrics=metrics)
         self._pass = Pass(model, feed, self._evaluation)
@@ -100,11 +102,28 @@ class Evaluator:
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
+        if self._shared_out:
+            return self.joined(workers.exchanged(self._model, self._share))
         chunks = self._feed.chunks(self._batch_size)
         parts, state = self._pass.over(chunks, self._evaluation.initial_state())
         if not parts:
             raise DataError("The data are empty: no batch was read.")
         return self._evaluated(np.concatenate(parts), self._evaluation.metrics(state))
+
+    @property
+    def _shared_out(self) -> bool:
+        """Whether workers measure a share of the samples each: of arrays, which all of them have."""
+        return (
+            workers.number(self._model) > 1
+            and isinstance(self._feed, ArrayFeed)
+            and self._evaluation.moving() is not None
+        )
+
+    def _share(self, rank: int, n_workers: int) -> Partial:
+        """Measure a part of each chunk."""
+        chunks = (chunk.share(rank, n_workers) for chunk in self._feed.chunks(self._batch_size))
+        parts, state = self._pass.over(chunks, self._evaluation.initial_state())
+        return self._evaluation.partial(np.concatenate(parts), state)
 
     @property
     def is_sequential(self) -> bool:

@@ -5,7 +5,7 @@ read from a mapping, updates land in the scope, and the model's own variables, m
 and seed generators stay as they are.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -66,14 +66,6 @@ class Evaluation:
         """Whether a batch depends on those before it. Known once the step was traced."""
         return not self._moved <= set(map(id, self._metrics))
 
-    @property
-    def measures_apart(self) -> bool:
-        """Whether batches may be measured in several places, and all metrics put together.
-
-        Known once the step was traced.
-        """
-        return self._moved <= summed(self._model)
-
     def initial_state(self) -> list[Any]:
         """Return the state that the loop starts from: current variables, fresh metrics."""
         with keras.StatelessScope() as scope:
@@ -122,6 +114,15 @@ class Evaluation:
         idle = self._idle_metrics() | {"loss"}
         to_numpy = backends.active().to_numpy
         return {name: to_numpy(value) for name, value in results.items() if name not in idle}
+
+    def moving(self) -> list[bool] | None:
+        """Tell which of the carried states batches add to; ``None`` if they can't be measured apart.
+
+        Known once the step was traced.
+        """
+        if not self._moved <= summed(self._model):
+            return None
+        return [id(variable) in self._moved for variable in self._carried]
 
     def partial(self, rows: np.ndarray, state: list[Any]) -> Partial:
         """Return what some batches add to the whole: their rows, and the state after them."""
@@ -250,16 +251,26 @@ class Switched:
 
 
 def looped(
-    model: Any, step: backends.Step, specs: list[Any], state: list[Any], reads: list[Any]
+    model: Any,
+    step: backends.Step,
+    specs: list[Any],
+    state: list[Any],
+    reads: list[Any],
+    moving: Callable[[], list[bool] | None] | None = None,
 ) -> backends.Loop:
-    """Compile a step into a loop, or not, where Keras doesn't compile the model."""
+    """Compile a step into a loop, or not, where Keras doesn't compile the model.
+
+    With ``moving``, devices that have replicas of the model share the loop.
+    """
     backend = backends.active()
+    replicas = None if moving is None else backend.replicas(model)
     with backend.kept(model):
-        loop = (
-            backend.eager_loop(step)
-            if backend.runs_eagerly(model)
-            else backend.compile_loop(step, specs, state, reads)
-        )
+        if backend.runs_eagerly(model):
+            loop = backend.eager_loop(step)
+        elif replicas is not None and moving is not None:
+            loop = replicas.compile_loop(step, specs, state, moving)
+        else:
+            loop = backend.compile_loop(step, specs, state, reads)
 
     def kept(
         leaves: list[Any], splits: np.ndarray, state: list[Any]

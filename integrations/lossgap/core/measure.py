@@ -100,7 +100,8 @@ def measure(
     validation = None
     if validation_data is not None:
         validation = _feed(_unpacked(validation_data), None, batch_size, seed)
-    model._symbolic_build(data_batch=fed.layout.pack(fed.specs())[:3])
+    with backends.active().scope(model):
+        model._symbolic_build(data_batch=fed.layout.pack(fed.specs())[:3])
     meter = Meter(
         model,
         Feeds(fed, None, lambda: validation),

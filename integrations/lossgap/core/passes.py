@@ -39,7 +39,14 @@ class Pass:
         steps = [name for name in ("train_step", "test_step") if overrides(self._model, name)]
         evaluation = self.evaluation
         try:
-            return looped(self._model, evaluation.step, self._feed.specs(), state, evaluation.reads)
+            return looped(
+                self._model,
+                evaluation.step,
+                self._feed.specs(),
+                state,
+                evaluation.reads,
+                evaluation.moving,
+            )
         except (ValueError, TypeError) as error:
             if isinstance(error, LossgapError) or not steps:
                 raise

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lossgap.core import inspection, random_states
+from lossgap.core import backends, inspection, random_states
 from lossgap.core.averaging import validated_weights
 from lossgap.core.evaluator import Evaluator
 from lossgap.core.feeds.arrays import ArrayFeed
@@ -25,7 +25,8 @@ def compiled(
         UnsupportedModelError: The model has no loss on the data that can be computed.
     """
     inspection.check(model)
-    model._symbolic_build(data_batch=feed.layout.pack(feed.specs())[:3])
+    with backends.active().scope(model):
+        model._symbolic_build(data_batch=feed.layout.pack(feed.specs())[:3])
     weights = validated_weights(model, ())
     return Evaluator(model, feed, weights, batch_size=batch_size, metrics=metrics)
 

@@ -121,6 +121,23 @@ def eager_loop(step: Step) -> Loop:
     return loop
 
 
+def scope(model: Any) -> AbstractContextManager[None]:
+    """Do nothing: Keras puts variables where its distribution has them."""
+    del model
+    return nullcontext()
+
+
+def replicas(model: Any) -> None:
+    """Return nothing: JAX itself shares out what is compiled over the devices."""
+    del model
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this is the first of the processes that JAX was told of."""
+    del model
+    return int(jax.process_index()) == 0
+
+
 def runs_eagerly(model: Any) -> bool:
     """Tell whether Keras trains the model without a trace."""
     return bool(model.run_eagerly or not model.jit_compile)

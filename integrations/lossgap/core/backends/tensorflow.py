@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from weakref import WeakMethod
@@ -101,39 +102,46 @@ def any_length(spec: Any) -> Any:
     return tf.TensorSpec(shape, spec.dtype)
 
 
-def compile_loop(step: Step, specs: list[Any], state: list[Any], reads: list[Any]) -> Loop:
-    """Compile ``step`` into a graph that slices the batches and loops over them.
+def looped(step: Step, leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
+    """Trace ``step`` into a loop over the batches between the splits."""
+    n_batches = tf.size(splits) - 1
+
+    def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
+        start, stop = splits[index], splits[index + 1]
+        with _functions_inlined():
+            row, new_state = step([leaf[start:stop] for leaf in leaves], state)
+        for new, old in zip(new_state, state, strict=True):
+            new.set_shape(old.shape)
+        values = tf.stack([tf.cast(value, tf.float64) for value in row])
+        return index + 1, rows.write(index, values), new_state
+
+    _, rows, state = tf.while_loop(
+        lambda index, *_: index < n_batches,
+        body,
+        (tf.constant(0), tf.TensorArray(tf.float64, size=n_batches), state),
+    )
+    return rows.stack(), state
+
+
+def traced(graph: Any, specs: list[Any], state: list[Any], *more: Any) -> Any:
+    """Return the graph of leaves, splits and state, after checking that it writes to nothing.
 
     Autograph stays off: the step is traced Python, and its loop is `tf.while_loop`.
     """
-    del reads  # a graph reads variables as they are when it runs
-
-    def graph(leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        n_batches = tf.size(splits) - 1
-
-        def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
-            start, stop = splits[index], splits[index + 1]
-            with _functions_inlined():
-                row, new_state = step([leaf[start:stop] for leaf in leaves], state)
-            for new, old in zip(new_state, state, strict=True):
-                new.set_shape(old.shape)
-            values = tf.stack([tf.cast(value, tf.float64) for value in row])
-            return index + 1, rows.write(index, values), new_state
-
-        _, rows, state = tf.while_loop(
-            lambda index, *_: index < n_batches,
-            body,
-            (tf.constant(0), tf.TensorArray(tf.float64, size=n_batches), state),
-        )
-        return rows.stack(), state
-
     compiled = tf.function(graph, autograph=False).get_concrete_function(
         specs,
         tf.TensorSpec((None,), tf.int32),
         [tf.TensorSpec(value.shape, value.dtype) for value in state],
+        *more,
     )
-
     _check_writes(compiled.graph.as_graph_def())
+    return compiled
+
+
+def compile_loop(step: Step, specs: list[Any], state: list[Any], reads: list[Any]) -> Loop:
+    """Compile ``step`` into a graph that slices the batches and loops over them."""
+    del reads  # a graph reads variables as they are when it runs
+    compiled = traced(partial(looped, step), specs, state)
 
     def loop(
         leaves: list[Any], splits: np.ndarray, state: list[Any]
@@ -250,6 +258,27 @@ def reads_ahead(epoch_iterator: Any) -> bool:
 def batches(adapter: Any) -> Any:
     """Return the adapter's data as a dataset."""
     return adapter.get_tf_dataset()
+
+
+def scope(model: Any) -> AbstractContextManager[Any]:
+    """Build what belongs to the model where its strategy keeps its variables."""
+    strategy = model._distribute_strategy
+    return nullcontext() if strategy is None else strategy.scope()
+
+
+def replicas(model: Any) -> Any:
+    """Return the devices of a ``tf.distribute`` strategy that share the work."""
+    if model._distribute_strategy is None:
+        return None
+    from lossgap.core.backends import tensorflow_replicas
+
+    return tensorflow_replicas.replicas(model)
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this process is the one of a ``tf.distribute`` strategy that keeps records."""
+    strategy = model._distribute_strategy
+    return strategy is None or bool(strategy.extended.should_save_summary)
 
 
 def runs_eagerly(model: Any) -> bool:

@@ -6,7 +6,7 @@ draws from, and the buffers, modes and generators of modules.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -105,6 +105,24 @@ def _stacked(row: list[Any]) -> torch.Tensor:
     device = get_device()
     dtype = torch.float32 if str(device).startswith("mps") else torch.float64
     return torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in row])
+
+
+def scope(model: Any) -> AbstractContextManager[None]:
+    """Do nothing: a process of PyTorch has its variables to itself."""
+    del model
+    return nullcontext()
+
+
+def replicas(model: Any) -> None:
+    """Return nothing: a process of PyTorch measures by itself."""
+    del model
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this process has the rank 0, where ``torch.distributed`` is in use."""
+    del model
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not together or torch.distributed.get_rank() == 0
 
 
 def runs_eagerly(model: Any) -> bool:

@@ -72,6 +72,14 @@ class Chunk:
     leaves: list[Any]
     splits: np.ndarray
 
+    def share(self, rank: int, n: int) -> "Chunk":
+        """Return one of ``n`` runs of neighbouring batches, which may be empty."""
+        n_batches = len(self.splits) - 1
+        begin, end = (n_batches * i // n for i in (rank, rank + 1))
+        start, stop = self.splits[begin], self.splits[end]
+        leaves = [leaf[start:stop] for leaf in self.leaves]
+        return Chunk(leaves, self.splits[begin : end + 1] - start)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
