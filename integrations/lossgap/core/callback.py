@@ -138,6 +138,7 @@ class TrueLoss(keras.callbacks.Callback):
             )
         self._given = Given(x, y, sample_weight)
         self.observer = _observer(trackers)
+        self._keeps_records = True
         self.lenient = self.silent = False
         self._hear_of_steps()
         self.measurements: list[Measurement] = []
@@ -221,7 +222,7 @@ class TrueLoss(keras.callbacks.Callback):
             self._warn("failed", f"this training goes on without the true loss. {reason(error)}")
 
     def _prepare(self) -> None:
-        backends.active()
+        self._keeps_records = backends.active().is_chief(self.model)
         inspection.check(self.model)
         self._call = FitCall.running(self.model)
         self._feeds = choose(
@@ -235,7 +236,7 @@ class TrueLoss(keras.callbacks.Callback):
         for caution in cautions.of_training(self.model, callbacks, self):
             self._warn(*caution)
         monitors.settle_directions(callbacks, self.model)
-        if self.observer is not None:
+        if self.observer is not None and self._keeps_records:
             self._followed = self.observer
             self.observer.begin(self._training())
 
@@ -284,7 +285,7 @@ class TrueLoss(keras.callbacks.Callback):
             logs.update(measurement.logs())
         for caution in cautions.of_measurement(measurement, is_estimate=self._settings.is_estimate):
             self._warn(*caution)
-        if self.observer is not None:
+        if self.observer is not None and self._keeps_records:
             self.observer.measured(measurement)
 
     @contextmanager
@@ -337,7 +338,7 @@ class TrueLoss(keras.callbacks.Callback):
 
     def _end(self, *, failed: bool) -> list[str]:
         """Tell the observer, to whom a second time says nothing."""
-        if self.observer is None:
+        if self.observer is None or not self._keeps_records:
             return []
         summary = self.summary() if self.measurements else None
         return self.observer.end(summary, failed=failed)

@@ -106,6 +106,10 @@ class Backend(Protocol):
         """Build what belongs to the model where its variables are kept."""
         ...
 
+    def n_replicas(self, model: Any) -> int:
+        """Return among how many devices each batch of the training is split, by its samples."""
+        ...
+
     def replicas(self, model: Any) -> Replicas | None:
         """Return what shares the work of measuring the model; ``None`` for one device alone."""
         ...

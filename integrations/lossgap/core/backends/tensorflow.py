@@ -266,6 +266,12 @@ def scope(model: Any) -> AbstractContextManager[Any]:
     return nullcontext() if strategy is None else strategy.scope()
 
 
+def n_replicas(model: Any) -> int:
+    """Return the number of replicas that a ``tf.distribute`` strategy splits each batch among."""
+    strategy = model._distribute_strategy
+    return 1 if strategy is None else int(strategy.num_replicas_in_sync)
+
+
 def replicas(model: Any) -> Any:
     """Return the devices of a ``tf.distribute`` strategy that share the work."""
     if model._distribute_strategy is None:

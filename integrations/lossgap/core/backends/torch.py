@@ -113,6 +113,12 @@ def scope(model: Any) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def n_replicas(model: Any) -> int:
+    """Return 1: a process of PyTorch trains on one device."""
+    del model
+    return 1
+
+
 def replicas(model: Any) -> None:
     """Return nothing: a process of PyTorch measures by itself."""
     del model
