@@ -112,12 +112,11 @@ class Evaluator:
 
     @property
     def _shared_out(self) -> bool:
-        """Whether workers measure a share of the samples each: of arrays, which all of them have."""
-        return (
-            workers.number(self._model) > 1
-            and isinstance(self._feed, ArrayFeed)
-            and self._evaluation.moving() is not None
-        )
+        """Whether workers measure a share each: of arrays, which all of them have."""
+        if workers.number(self._model) == 1 or not isinstance(self._feed, ArrayFeed):
+            return False
+        self._probe()
+        return self._evaluation.moving() is not None
 
     def _share(self, rank: int, n_workers: int) -> Partial:
         """Measure a part of each chunk."""

@@ -43,7 +43,6 @@ class Evaluation:
         labels: Layers and kinds of the penalties, known once the step was traced.
         mixes_batch: The traced step has a mask on its outputs or penalties that may not be
             means over samples, so that the batch size matters.
-        moved: The carried variables that the traced step gives new values, by identity.
     """
 
     def __init__(self, model: Any, layout: Layout, weights: Weights, *, metrics: bool) -> None:
@@ -116,7 +115,7 @@ class Evaluation:
         return {name: to_numpy(value) for name, value in results.items() if name not in idle}
 
     def moving(self) -> list[bool] | None:
-        """Tell which of the carried states batches add to; ``None`` if they can't be measured apart.
+        """Tell which carried states batches add to; ``None`` if batches can't be measured apart.
 
         Known once the step was traced.
         """
@@ -256,6 +255,7 @@ def looped(
     specs: list[Any],
     state: list[Any],
     reads: list[Any],
+    *,
     moving: Callable[[], list[bool] | None] | None = None,
 ) -> backends.Loop:
     """Compile a step into a loop, or not, where Keras doesn't compile the model.

@@ -42,10 +42,13 @@ class Partial:
     @classmethod
     def joined(cls, partials: Iterable["Partial"]) -> Self:
         """Put together what passes over different samples found: at least one pass."""
-        rows, n_parts = [], 0
+        rows: list[np.ndarray] = []
+        n_parts = 0
         sums: list[np.ndarray] = []
         for partial in partials:
-            sums = [a + b for a, b in zip(sums, partial.sums, strict=True)] if rows else partial.sums
+            sums = (
+                [a + b for a, b in zip(sums, partial.sums, strict=True)] if rows else partial.sums
+            )
             rows.append(partial.rows)
             n_parts += partial.n_parts
         whole = cls.of(np.concatenate(rows), sums)
@@ -91,4 +94,5 @@ def _leaves(metrics: Iterable[Any]) -> Iterator[Any]:
     """Yield metrics and those inside of them, which hold the variables."""
     for metric in metrics:
         yield metric
-        yield from _leaves(getattr(metric, "metrics", None) or getattr(metric, "_metrics", ()))
+        inner: Iterable[Any] = getattr(metric, "metrics", None) or metric._metrics
+        yield from _leaves(inner)

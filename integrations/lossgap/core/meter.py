@@ -57,6 +57,7 @@ class Meter:
         weights: Weights,
         settings: Settings,
         purse: Purse | None = None,
+        *,
         main: Measuring | None = None,
     ) -> None:
         """Compile the passes for a built and compiled model.

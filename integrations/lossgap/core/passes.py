@@ -45,7 +45,7 @@ class Pass:
                 self._feed.specs(),
                 state,
                 evaluation.reads,
-                evaluation.moving,
+                moving=evaluation.moving,
             )
         except (ValueError, TypeError) as error:
             if isinstance(error, LossgapError) or not steps:
@@ -62,7 +62,7 @@ class Pass:
         parts = []
         for chunk in chunks:
             rows, state = self._loop(chunk.leaves, chunk.splits, state)
-            if not self._checked:
+            if not self._checked and len(rows):
                 self._checked = True
                 leaves = [leaf[: chunk.splits[1]] for leaf in chunk.leaves]
                 self._check_test_step(leaves, *self._first(rows))

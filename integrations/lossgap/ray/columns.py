@@ -73,12 +73,8 @@ class Roles:
         Raises:
             DataError: They can't be measured.
         """
-        x, y, weight = (
-            _taken(columns, batch) for columns in (self.x, self.y, self.sample_weight)
-        )
-        return ArrayFeed(
-            x, y, weight, class_weight=self.class_weight, batch_size=self.batch_size
-        )
+        x, y, weight = (_taken(columns, batch) for columns in (self.x, self.y, self.sample_weight))
+        return ArrayFeed(x, y, weight, class_weight=self.class_weight, batch_size=self.batch_size)
 
 
 def _names(columns: Columns | None) -> Iterator[Any]:
@@ -97,7 +93,8 @@ def _taken(columns: Columns | None, batch: Mapping[str, np.ndarray]) -> Any:
         return _numbers(columns, batch[columns])
     if isinstance(columns, Mapping):
         return {name: _numbers(column, batch[column]) for name, column in columns.items()}
-    return type(columns)(_numbers(column, batch[column]) for column in columns)
+    arrays = [_numbers(column, batch[column]) for column in columns]
+    return arrays if isinstance(columns, list) else tuple(arrays)
 
 
 def _numbers(column: str, values: np.ndarray) -> np.ndarray:

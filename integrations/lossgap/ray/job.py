@@ -34,10 +34,10 @@ class Job:
         recipe: Recipe,
         roles: Roles,
         evaluator: Evaluator,
+        *,
         first: ArrayFeed,
         workers: int | None,
         resources: dict[str, float],
-        *,
         metrics: bool,
     ) -> None:
         """Prepare the job.

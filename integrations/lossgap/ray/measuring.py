@@ -2,13 +2,12 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 
 from lossgap.core import inspection, keys
 from lossgap.core.averaging import validated_weights
-from lossgap.core.feeds import Feed
 from lossgap.core.feeds.arrays import DEFAULT_BATCH_SIZE
 from lossgap.core.feeds.choose import Feeds
 from lossgap.core.measurement import Measurement
@@ -22,6 +21,9 @@ from lossgap.ray.job import Job
 from lossgap.ray.models import Recipe
 from lossgap.ray.sample import SampleFeed
 from lossgap.ray.worker import compiled
+
+if TYPE_CHECKING:
+    from lossgap.core.feeds import Feed
 
 
 def measure(
@@ -107,7 +109,16 @@ def measure(
     evaluator = compiled(local, first, metrics=metrics)
     _check(local, is_sequential=evaluator.is_sequential, metrics=metrics)
     resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
-    job = Job(dataset, recipe, roles, evaluator, first, workers, resources, metrics=metrics)
+    job = Job(
+        dataset,
+        recipe,
+        roles,
+        evaluator,
+        first=first,
+        workers=workers,
+        resources=resources,
+        metrics=metrics,
+    )
     sample = cast("Feed", SampleFeed(dataset, roles, first, job))  # all that parts are made from
     feeds = Feeds(sample, None, lambda: None)
     meter = Meter(local, feeds, validated_weights(local, ()), settings, main=job)

@@ -177,6 +177,10 @@ class Backend(Protocol):
         """Return a spec with any number of samples."""
         ...
 
+    def can_tap(self, epoch_iterator: Any) -> bool:
+        """Tell whether the batches of a fit can be kept as they pass."""
+        ...
+
     def tap(self, epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
         """Let every batch of a fit that is about to begin pass through ``receive``.
 

@@ -41,6 +41,8 @@ _WRITES = (
     "ResourceStridedSliceAssign",
 )
 _OWN_SEED = "lossgap"
+# Where an iterator of Keras's holds who is shown its batches.
+_TAPS = "_lossgap_taps"
 _PYTHON = ("EagerPyFunc", "GeneratorDataset", "PyFunc")
 
 
@@ -202,20 +204,29 @@ def eager_loop(step: Step) -> Loop:
     return loop
 
 
+def can_tap(epoch_iterator: Any) -> bool:
+    """Tell whether the batches of a fit can be kept: a distributed dataset reads ahead of it."""
+    return isinstance(epoch_iterator._distributed_dataset, tf.data.Dataset)
+
+
 def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
     """Put one more stage at the end of the pipeline, which shows every batch to ``receive``.
 
     The stage runs when the training asks for the next batch, and no stage reads ahead
     behind it, so what passes is what is trained on. It changes neither the batches nor
-    any random state before it.
+    any random state before it. A pipeline gets one stage, which shows batches to all who ask.
     """
     dataset = epoch_iterator._distributed_dataset
-    if not isinstance(dataset, tf.data.Dataset):
+    if not can_tap(epoch_iterator):
         raise DataError(
             "Batches can't be kept as they pass under a tf.distribute strategy. Pass the training "
-            "data as arrays: TrueLoss(x, y)."
+            "data to lossgap too: as arrays, TrueLoss(x, y), or as a dataset that doesn't shuffle, "
+            "TrueLoss(dataset)."
         )
     spec = dataset.element_spec
+    if hasattr(epoch_iterator, _TAPS):
+        getattr(epoch_iterator, _TAPS).append(WeakMethod(receive))
+        return spec
     if any(not isinstance(leaf, tf.TensorSpec | tf.RaggedTensorSpec) for leaf in _leaves(spec)):
         raise DataError(
             f"Batches of this kind can't be measured: {spec}. Pass dense or ragged tensors, or "
@@ -223,12 +234,15 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
         )
 
     # TensorFlow never lets go of a Python function in a pipeline: it must not hold the batches.
-    receiver = WeakMethod(receive)
+    receivers = [WeakMethod(receive)]
+    setattr(epoch_iterator, _TAPS, receivers)
 
     def show(*flat: Any) -> None:
-        take = receiver()
-        if take is not None:
-            take(tf.nest.pack_sequence_as(spec, flat, expand_composites=True))
+        batch = tf.nest.pack_sequence_as(spec, flat, expand_composites=True)
+        for receiver in receivers:
+            take = receiver()
+            if take is not None:
+                take(batch)
 
     def stage(*batch: Any) -> Any:
         structure = batch if isinstance(spec, tuple) else batch[0]

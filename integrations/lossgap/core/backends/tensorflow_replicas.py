@@ -79,10 +79,9 @@ class Replicas:
                     found = tensorflow.looped(step, own, splits[begin : end + 1] - first, state)
                 rows.append(found[0])
                 states.append(found[1])
-                moves = moving()
-                if moves is None:
+                if moving() is None:
                     return found
-            triples = zip(moves, state, zip(*states, strict=True), strict=True)
+            triples = zip(moving() or [], state, zip(*states, strict=True), strict=True)
             return tf.concat(rows, 0), [
                 _sum(old, values) if moved else values[0] for moved, old, values in triples
             ]
@@ -111,9 +110,7 @@ class Replicas:
             LossgapError: A worker didn't come.
         """
         n_local = len(self._devices)
-        options = tf.distribute.experimental.CommunicationOptions(
-            timeout_seconds=_PATIENCE_SECONDS
-        )
+        options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_PATIENCE_SECONDS)
 
         def gathered(values: list[int]) -> np.ndarray:
             def of_replica(context: Any) -> Any:

@@ -133,7 +133,9 @@ class ArrayFeed:
         step = size * max(_CHUNK_BYTES // per_batch, 1)
         for start in range(0, self.n_total, step):
             stop = min(start + step, self.n_total)
-            yield Chunk(self._to_device(slice(start, stop)), even_splits(stop - start, size, n_replicas))
+            yield Chunk(
+                self._to_device(slice(start, stop)), even_splits(stop - start, size, n_replicas)
+            )
 
     def draw(self, wish: Wish) -> Draw:
         """Draw the same samples for the same wish.
