@@ -10,7 +10,6 @@ import pytest
 from processes import started, told_by
 from ten_models import TEN, assert_alike
 
-
 # One device under a strategy is hardly another case than one without: three models show that.
 MODELS = {"mirrored": TEN, "one device": TEN[:3]}
 CELLS = [(how, name) for how, names in MODELS.items() for name in names]
