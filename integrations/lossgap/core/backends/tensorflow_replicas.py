@@ -117,11 +117,9 @@ class Replicas:
                 is_first = context.replica_id_in_sync_group % n_local == 0
                 return tf.constant(values if is_first else [], tf.int32)
 
-            def gather(value: Any) -> Any:
-                return tf.distribute.get_replica_context().all_gather(value, 0, options)
-
+            # As Strategy.gather does, which takes no options and so waits for ever.
             value = self._strategy.experimental_distribute_values_from_function(of_replica)
-            found = self._strategy.run(tf.function(gather), args=(value,))
+            found = self._strategy.extended._gather_to(value, value, axis=0, options=options)
             return np.asarray(self._strategy.experimental_local_results(found)[0])
 
         try:
