@@ -100,9 +100,10 @@ def trained_twice(name, scope, n_replicas=1):
     }
 
 
-def state_after(model, history):
-    """Return every bit that a training leaves behind."""
-    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+def state_after(model, history, *, metrics=True):
+    """Return every bit that a training leaves behind; a loop of one's own may use no metrics."""
+    variables = [*model.variables, *model.optimizer.variables]
+    variables += model.metrics_variables if metrics else []
     reported = {key: values for key, values in history.items() if not is_ours(key)}
     values = [keras.ops.convert_to_numpy(variable).tobytes() for variable in variables]
     drawn = [np.random.random(), keras.random.randint((2,), 0, 1000)]  # noqa: NPY002

@@ -19,7 +19,7 @@ from lossgap.core.failures import Failures, reason
 from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Meter
+from lossgap.core.meter import Meter, build
 from lossgap.core.observers import Observer, Training
 from lossgap.core.settings import MAX_BYTES, Settings
 from lossgap.core.summary import Summary, summarize
@@ -364,6 +364,8 @@ class TrueLoss(keras.callbacks.Callback):
     def _build_meter(self) -> Meter:
         if self._feeds is None:
             raise DataError("There are no training data. Was on_train_begin called?")
+        if self._call is None:  # a loop of the user's own: nobody has built the metrics
+            build(self.model, self._feeds.fed)
         callbacks = self._call.callbacks if self._call else ()
         weights = validated_weights(self.model, callbacks)
         return Meter(self.model, self._feeds, weights, self._settings, self._purse)

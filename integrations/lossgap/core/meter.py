@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lossgap.core import inspection, keys, random_states
+from lossgap.core import backends, inspection, keys, random_states
 from lossgap.core.batch_sampler import BatchSampler
 from lossgap.core.decomposition import Decomposition
 from lossgap.core.drawn import NoSampleLossesError
@@ -258,6 +258,15 @@ class Meter:
                 return None
             self._validation = self._compiled(feed)
         return self._validation.run().data_loss
+
+
+def build(model: Any, feed: Feed) -> None:
+    """Build the model, its loss and its metrics for such samples, where its variables are kept.
+
+    Nothing happens where they are built, as in a ``fit``.
+    """
+    with backends.active().scope(model):
+        model._symbolic_build(data_batch=feed.layout.pack(feed.specs())[:3])
 
 
 def gap_parts(

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lossgap.core import backends, inspection, random_states
+from lossgap.core import inspection, random_states
 from lossgap.core.averaging import validated_weights
 from lossgap.core.evaluator import Evaluator
 from lossgap.core.feeds.arrays import ArrayFeed
+from lossgap.core.meter import build
 from lossgap.ray.columns import Roles
 from lossgap.ray.models import Recipe
 
@@ -25,8 +26,7 @@ def compiled(
         UnsupportedModelError: The model has no loss on the data that can be computed.
     """
     inspection.check(model)
-    with backends.active().scope(model):
-        model._symbolic_build(data_batch=feed.layout.pack(feed.specs())[:3])
+    build(model, feed)
     weights = validated_weights(model, ())
     return Evaluator(model, feed, weights, batch_size=batch_size, metrics=metrics)
 
