@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+# Ray has the loopback address alone where it thinks that it can't be a cluster.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +26,8 @@ def ray_data():
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=256 * 2**20,
-            _node_ip_address="127.0.0.1",
         )
+        assert ray.util.get_node_ip_address() == "127.0.0.1"
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray.data
         ray.shutdown()

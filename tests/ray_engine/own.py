@@ -19,7 +19,7 @@ class Largest(keras.metrics.Metric):
         self.largest.assign(ops.maximum(self.largest, ops.max(ops.abs(y_true - y_pred))))
 
     def result(self):
-        return self.largest
+        return ops.convert_to_tensor(self.largest)
 
 
 def with_a_largest():

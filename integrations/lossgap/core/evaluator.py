@@ -148,8 +148,15 @@ class Evaluator:
         return self._evaluation.partial(np.concatenate(parts), state)
 
     def joined(self, partials: Iterable[Partial]) -> Evaluated:
-        """Put the parts of a whole together, whoever measured them."""
-        return self._evaluated(*self._evaluation.joined(partials))
+        """Put the parts of a whole together, whoever measured them.
+
+        Raises:
+            DataError: They hold no samples.
+        """
+        rows, metrics = self._evaluation.joined(partials)
+        if not len(rows):
+            raise DataError("The data are empty: no batch was read.")
+        return self._evaluated(rows, metrics)
 
     def _evaluated(self, rows: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         counts = rows[:, 0]

@@ -133,8 +133,7 @@ class Evaluation:
         """Put the parts of a whole together.
 
         Returns:
-            A row for each part, and the metrics over all of them. Metrics that aren't sums over
-            batches are left out, where there are several parts.
+            One row of means, and the metrics; those that aren't sums over batches are left out.
         """
         whole = Partial.joined(partials)
         state = dict(zip(map(id, self._carried), self.initial_state(), strict=False))
@@ -142,9 +141,8 @@ class Evaluation:
             fresh = backends.active().to_numpy(state[id(variable)])
             state[id(variable)] = ops.convert_to_tensor(fresh + total, dtype=variable.dtype)
         metrics = self.metrics(list(state.values()))
-        if whole.n_parts > 1:
-            for name in unsummed_names(self._model):
-                metrics.pop(name, None)
+        for name in unsummed_names(self._model):
+            metrics.pop(name, None)
         return whole.rows, metrics
 
     def _of_metrics(self, state: list[Any]) -> list[Any]:

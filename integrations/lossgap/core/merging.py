@@ -21,38 +21,33 @@ class Partial:
             :class:`lossgap.core.forward.Evaluation` has in a row, in float64. Shape
             ``(n_rows, n_columns)``.
         sums: What the samples have added to the states of the metrics, floats in float64.
-        n_parts: How many passes this is put together from; those over nothing don't count.
     """
 
     rows: np.ndarray
     sums: list[np.ndarray]
-    n_parts: int
 
     @classmethod
     def of(cls, rows: np.ndarray, sums: list[np.ndarray]) -> Self:
         """Take the rows of some batches, and what they have added to the states."""
         counts = rows[:, 0]
         if not counts.sum():
-            return cls(rows[:0], [np.zeros_like(_wide(value)) for value in sums], 0)
+            return cls(rows[:0], [np.zeros_like(_wide(value)) for value in sums])
         with np.errstate(invalid="ignore"):
             mean = counts @ rows / counts.sum()
         mean[0] = counts.sum()
-        return cls(mean[None], [_wide(value) for value in sums], 1)
+        return cls(mean[None], [_wide(value) for value in sums])
 
     @classmethod
     def joined(cls, partials: Iterable["Partial"]) -> Self:
         """Put together what passes over different samples found: at least one pass."""
         rows: list[np.ndarray] = []
-        n_parts = 0
         sums: list[np.ndarray] = []
         for partial in partials:
             sums = (
                 [a + b for a, b in zip(sums, partial.sums, strict=True)] if rows else partial.sums
             )
             rows.append(partial.rows)
-            n_parts += partial.n_parts
-        whole = cls.of(np.concatenate(rows), sums)
-        return cls(whole.rows, whole.sums, n_parts)
+        return cls.of(np.concatenate(rows), sums)
 
 
 def _wide(value: np.ndarray) -> np.ndarray:

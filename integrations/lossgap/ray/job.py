@@ -93,21 +93,11 @@ class Job:
 
 
 def _received(found: Any) -> Iterator[Partial]:
-    try:
-        for row in found.iter_rows():
-            yield pickle.loads(row[FOUND])  # noqa: S301 - written by our own workers
-    except Exception as error:
-        ours = _ours(error)
-        if ours is None:
-            raise
-        raise ours from error
-
-
-def _ours(error: BaseException | None) -> LossgapError | None:
-    """Return the error of ours that a worker raised, inside of Ray's."""
-    while error is not None and not isinstance(error, LossgapError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
+    for row in found.iter_rows():
+        partial = pickle.loads(row[FOUND])  # noqa: S301 - written by our own workers
+        if isinstance(partial, LossgapError):
+            raise partial
+        yield partial
 
 
 @contextmanager

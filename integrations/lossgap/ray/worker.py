@@ -9,12 +9,16 @@ from lossgap.core import inspection, random_states
 from lossgap.core.averaging import validated_weights
 from lossgap.core.evaluator import Evaluator
 from lossgap.core.feeds.arrays import ArrayFeed
+from lossgap.core.merging import Partial
 from lossgap.core.meter import build
+from lossgap.errors import LossgapError
 from lossgap.ray.columns import Roles
 from lossgap.ray.models import Recipe
 
 FOUND = "found"
-"""The only column of what a worker returns: a pickled :class:`lossgap.core.merging.Partial`."""
+"""The only column of what a worker returns, pickled: a :class:`lossgap.core.merging.Partial`, or an
+error of ours, which Ray would bring home without its type.
+"""
 
 
 def compiled(
@@ -49,9 +53,15 @@ class Worker:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """Measure some rows of the data set."""
-        with random_states.kept():
-            feed = self._roles.feed(batch)
-            if self._evaluator is None:
-                self._evaluator = compiled(self._model, feed, metrics=self._metrics)
-            found = self._evaluator.partial(feed)
+        try:
+            with random_states.kept():
+                found: Partial | LossgapError = self._measured(batch)
+        except LossgapError as error:
+            found = error
         return {FOUND: [pickle.dumps(found)]}
+
+    def _measured(self, batch: dict[str, np.ndarray]) -> Partial:
+        feed = self._roles.feed(batch)
+        if self._evaluator is None:
+            self._evaluator = compiled(self._model, feed, metrics=self._metrics)
+        return self._evaluator.partial(feed)
