@@ -37,6 +37,9 @@ class Counting:
     def end(self, summary, *, failed=False):
         return []
 
+    def troubles(self):
+        return ()
+
 
 COUNTING = Counting()
 
