@@ -132,10 +132,3 @@ def test_a_pipeline_is_measured_and_one_that_shuffles_refused():
         assert measured.true_loss == pytest.approx(mse(model, X, Y, W), rel=2e-6)
     with pytest.raises(DataError, match="draws at random"):
         lossgap.measure(model, shuffled(X, Y))
-
-
-def test_ragged_batches_arent_measured_and_the_warning_says_what_to_pass():
-    ragged = tf.RaggedTensor.from_row_lengths(X[:, 0], [3, 4] * 10)
-    data = tf.data.Dataset.from_tensor_slices((ragged, Y[:20])).ragged_batch(4)
-    with pytest.raises(DataError, match="Expected dense arrays"):
-        lossgap.measure(linear(), data)
