@@ -1,12 +1,7 @@
 """The right number for whatever people hand to fit, to TrueLoss and to measure."""
 
 import gc
-import json
-import os
-import subprocess
-import sys
 import weakref
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -308,74 +303,13 @@ def test_a_loop_of_ones_own_is_measured_between_its_epochs_and_stays_the_same(lo
     assert_same_state(*states)
 
 
-MIRRORED = """
-import json, sys
-import numpy as np, tensorflow as tf
-cpus = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras, lossgap
-from small import linear, mse, regression, state
-x, y = regression()
-told = {}
-
-def train(feed, callbacks):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    keras.utils.set_random_seed(1)
-    with strategy.scope():
-        model = linear()
-    data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(70).batch(16)
-    arguments = {"x": x, "y": y, "batch_size": 16}
-    if feed == "dataset":
-        arguments = {"x": data, "shuffle": False}
-    history = model.fit(**arguments, epochs=2, verbose=0, callbacks=callbacks).history
-    return model, history
-
-for name, feed, given in (("arrays", "arrays", ()), ("given", "dataset", (x, y))):
-    callback = lossgap.TrueLoss(*given, parts=name == "arrays")
-    theirs, history = train(feed, [])
-    ours, with_ours = train(feed, [callback])
-    told[name] = {
-        "same": all(np.array_equal(a, b) for a, b in zip(state(ours), state(theirs), strict=True)),
-        "history": all(with_ours[key] == history[key] for key in history),
-        "true": [m.true_loss for m in callback.measurements],
-        "expected": mse(ours, x, y),
-    }
-try:
-    train("dataset", [lossgap.TrueLoss()])
-except lossgap.LossgapError as error:
-    told["error"] = [type(error).__name__, str(error)]
-print(json.dumps(told))
-"""
-
-
-@pytest.fixture(scope="module")
-def mirrored():
-    """Train on two logical devices, which takes a process that has made them first."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MIRRORED],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("feed", ["arrays", "given"])
-def test_replicas_train_the_same_and_their_arrays_are_measured(mirrored, feed):
-    told = mirrored[feed]
-    assert told["same"]
-    assert told["history"]
-    assert len(told["true"]) == 2
-    assert told["true"][-1] == pytest.approx(told["expected"], rel=2e-6)
-
-
-def test_a_distributed_dataset_cant_be_kept_and_the_error_says_what_to_pass(mirrored):
-    name, text = mirrored["error"]
-    assert name == "DataError"
-    assert "tf.distribute" in text
-    assert "TrueLoss(x, y)" in text
+def test_two_callbacks_on_one_stream_keep_the_same_batches():
+    callbacks = [lossgap.TrueLoss(), lossgap.TrueLoss(parts=False)]
+    data = dataset(X, Y).repeat()
+    linear().fit(data, steps_per_epoch=3, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
+    one, other = ([(m.n_total, m.true_loss) for m in c.measurements] for c in callbacks)
+    assert one == other
+    assert [n for n, _ in one] == [3 * BATCH, 2 * BATCH + 6]  # the last of five batches has six
 
 
 def test_ragged_arrays_are_measured_as_ragged():

@@ -11,6 +11,7 @@ import lossgap.exits as _exits  # noqa: F401 - first of all: what it does at the
 
 if TYPE_CHECKING:
     from lossgap import mlflow as mlflow
+    from lossgap import ray as ray
     from lossgap import tensorboard as tensorboard
     from lossgap import torch as torch
     from lossgap import wandb as wandb
@@ -41,7 +42,7 @@ _HOMES = {
     "measure": "lossgap.core.measure",
     "summarize": "lossgap.core.summary",
 }
-_PACKAGES = ("mlflow", "tensorboard", "torch", "wandb")
+_PACKAGES = ("mlflow", "ray", "tensorboard", "torch", "wandb")
 
 __all__ = [
     "LossgapError",

@@ -19,7 +19,7 @@ from lossgap.core.failures import Failures, reason
 from lossgap.core.feeds.choose import Feeds, Given, choose
 from lossgap.core.fit_call import FitCall
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Meter
+from lossgap.core.meter import Meter, build
 from lossgap.core.observers import Observer, Training
 from lossgap.core.settings import MAX_BYTES, Settings
 from lossgap.core.summary import Summary, summarize
@@ -138,6 +138,7 @@ class TrueLoss(keras.callbacks.Callback):
             )
         self._given = Given(x, y, sample_weight)
         self.observer = _observer(trackers)
+        self._keeps_records = True
         self.lenient = self.silent = False
         self._hear_of_steps()
         self.measurements: list[Measurement] = []
@@ -221,7 +222,7 @@ class TrueLoss(keras.callbacks.Callback):
             self._warn("failed", f"this training goes on without the true loss. {reason(error)}")
 
     def _prepare(self) -> None:
-        backends.active()
+        self._keeps_records = backends.active().is_chief(self.model)
         inspection.check(self.model)
         self._call = FitCall.running(self.model)
         self._feeds = choose(
@@ -235,7 +236,7 @@ class TrueLoss(keras.callbacks.Callback):
         for caution in cautions.of_training(self.model, callbacks, self):
             self._warn(*caution)
         monitors.settle_directions(callbacks, self.model)
-        if self.observer is not None:
+        if self.observer is not None and self._keeps_records:
             self._followed = self.observer
             self.observer.begin(self._training())
 
@@ -284,7 +285,7 @@ class TrueLoss(keras.callbacks.Callback):
             logs.update(measurement.logs())
         for caution in cautions.of_measurement(measurement, is_estimate=self._settings.is_estimate):
             self._warn(*caution)
-        if self.observer is not None:
+        if self.observer is not None and self._keeps_records:
             self.observer.measured(measurement)
 
     @contextmanager
@@ -337,7 +338,7 @@ class TrueLoss(keras.callbacks.Callback):
 
     def _end(self, *, failed: bool) -> list[str]:
         """Tell the observer, to whom a second time says nothing."""
-        if self.observer is None:
+        if self.observer is None or not self._keeps_records:
             return []
         summary = self.summary() if self.measurements else None
         return self.observer.end(summary, failed=failed)
@@ -363,6 +364,8 @@ class TrueLoss(keras.callbacks.Callback):
     def _build_meter(self) -> Meter:
         if self._feeds is None:
             raise DataError("There are no training data. Was on_train_begin called?")
+        if self._call is None:  # a loop of the user's own: nobody has built the metrics
+            build(self.model, self._feeds.fed)
         callbacks = self._call.callbacks if self._call else ()
         weights = validated_weights(self.model, callbacks)
         return Meter(self.model, self._feeds, weights, self._settings, self._purse)

@@ -1,15 +1,19 @@
 """The exact pass: data loss, penalties and metrics over all samples, in one compiled loop."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from lossgap.core import workers
 from lossgap.core.estimates.intervals import caveat, interval
 from lossgap.core.estimates.means import ratio_mean
 from lossgap.core.feeds import Feed
+from lossgap.core.feeds.arrays import ArrayFeed
 from lossgap.core.forward import Evaluation, Weights
+from lossgap.core.merging import Partial
 from lossgap.core.passes import Pass, fast_batch_size
 from lossgap.core.penalties import Label
 from lossgap.errors import DataError
@@ -83,6 +87,7 @@ class Evaluator:
             metrics: Whether to compute the compiled metrics too.
         """
         begin = time.perf_counter()
+        self._model = model
         self._feed = feed
         self._evaluation = Evaluation(model, feed.layout, weights, metrics=metrics)
         self._pass = Pass(model, feed, self._evaluation)
@@ -97,11 +102,61 @@ class Evaluator:
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
+        if self._shared_out:
+            return self.joined(workers.exchanged(self._model, self._share))
         chunks = self._feed.chunks(self._batch_size)
         parts, state = self._pass.over(chunks, self._evaluation.initial_state())
         if not parts:
             raise DataError("The data are empty: no batch was read.")
         return self._evaluated(np.concatenate(parts), self._evaluation.metrics(state))
+
+    @property
+    def _shared_out(self) -> bool:
+        """Whether workers measure a share each: of arrays, which all of them have."""
+        if workers.number(self._model) == 1 or not isinstance(self._feed, ArrayFeed):
+            return False
+        self._probe()
+        return self._evaluation.moving() is not None
+
+    def _share(self, rank: int, n_workers: int) -> Partial:
+        """Measure a part of each chunk."""
+        chunks = (chunk.share(rank, n_workers) for chunk in self._feed.chunks(self._batch_size))
+        parts, state = self._pass.over(chunks, self._evaluation.initial_state())
+        return self._evaluation.partial(np.concatenate(parts), state)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a batch depends on those before it, so that no two places can share a pass."""
+        self._probe()
+        return self._evaluation.is_sequential
+
+    def mixes(self, *, metrics: bool) -> bool:
+        """Tell whether it may matter which samples share a batch."""
+        self._probe()
+        return self._pass.mixes(metrics=metrics)
+
+    def _probe(self) -> None:
+        """Let a step that was never traced run once, so that it is known what it does."""
+        if isinstance(self._feed, ArrayFeed):
+            self._pass.probe(*self._feed.first_batch())
+
+    def partial(self, feed: Feed) -> Partial:
+        """Measure the model on some samples of the same kind, as a part of a whole."""
+        parts, state = self._pass.over(
+            feed.chunks(self._batch_size), self._evaluation.initial_state()
+        )
+        return self._evaluation.partial(np.concatenate(parts), state)
+
+    def joined(self, partials: Iterable[Partial]) -> Evaluated:
+        """Put the parts of a whole together, whoever measured them.
+
+        Raises:
+            DataError: They hold no samples.
+        """
+        rows, metrics = self._evaluation.joined(partials)
+        if not len(rows):
+            raise DataError("The data are empty: no batch was read.")
+        return self._evaluated(rows, metrics)
 
     def _evaluated(self, rows: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         counts = rows[:, 0]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras.src.trainers.epoch_iterator import EpochIterator
 
+from lossgap.core import backends
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -36,6 +38,7 @@ class FitCall:
         validation_steps: Batches in a validation, where ``fit`` was told.
         validation_split: The fraction that was cut off for validation.
         callbacks: All callbacks of the fit, in the order in which Keras calls them.
+        n_replicas: Devices that each batch is split among.
     """
 
     x: Any = None
@@ -51,6 +54,7 @@ class FitCall:
     validation_steps: int | None = None
     validation_split: float = 0.0
     callbacks: tuple[Any, ...] = ()
+    n_replicas: int = 1
 
     @property
     def covers_arrays(self) -> bool:
@@ -92,4 +96,5 @@ class FitCall:
             validation_steps=names["validation_steps"],
             validation_split=float(names["validation_split"] or 0.0),
             callbacks=tuple(names["callbacks"].callbacks),
+            n_replicas=backends.active().n_replicas(names["self"]),
         )

@@ -5,7 +5,7 @@ read from a mapping, updates land in the scope, and the model's own variables, m
 and seed generators stay as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -19,6 +19,7 @@ from lossgap.core import backends
 from lossgap.core.feeds import Layout
 from lossgap.core.inspection import overrides
 from lossgap.core.mechanisms import Switches
+from lossgap.core.merging import Partial, summed, unsummed_names
 from lossgap.core.penalties import COMPUTE_LOSS, Label, PenaltyRecorder, hidden, layer_path
 from lossgap.core.shapley import Setting
 
@@ -59,6 +60,11 @@ class Evaluation:
         self.labels: tuple[Label, ...] = ()
         self.mixes_batch = False
 
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a batch depends on those before it. Known once the step was traced."""
+        return not self._moved <= set(map(id, self._metrics))
+
     def initial_state(self) -> list[Any]:
         """Return the state that the loop starts from: current variables, fresh metrics."""
         with keras.StatelessScope() as scope:
@@ -73,7 +79,7 @@ class Evaluation:
         x, y, sample_weight, class_weighted = self._layout.pack(leaves)
         mapping = [*_values(self._read), *zip(self._carried, state, strict=True)]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
-        fresh = [scope.get_current_value(variable) for variable in self._metrics]
+        before = [scope.get_current_value(variable) for variable in self._carried]
         with scope, _losses_kept(model), _drawing_from(self._generator):
             with self._penalties.watching():
                 y_pred = _call(model, x, training=False)
@@ -82,17 +88,15 @@ class Evaluation:
                 row = [_n_samples(x), _loss(model, x, y, y_pred, sample_weight, training=False)]
             if self._metrics:
                 model.compute_metrics(x, y, y_pred, sample_weight)
-            new_state = [_value(scope.get_current_value(v), v) for v in self._carried]
+            after = [scope.get_current_value(v) for v in self._carried]
+            new_state = [_value(value, v) for value, v in zip(after, self._carried, strict=True)]
             if class_weighted is not None:
                 with hidden(model):
                     row.append(_loss(model, x, y, y_pred, class_weighted, training=False))
             if overrides(model, "compute_loss"):
                 row.append(_loss(model, x, y, y_pred, sample_weight, training=False))
-        self._moved.update(
-            id(variable)
-            for variable, value in zip(self._metrics, fresh, strict=True)
-            if scope.get_current_value(variable) is not value
-        )
+        triples = zip(self._carried, before, after, strict=True)
+        self._moved.update(id(v) for v, old, new in triples if new is not old)
         self.labels = tuple(penalties)
         self.mixes_batch = any(
             get_keras_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)
@@ -109,6 +113,41 @@ class Evaluation:
         idle = self._idle_metrics() | {"loss"}
         to_numpy = backends.active().to_numpy
         return {name: to_numpy(value) for name, value in results.items() if name not in idle}
+
+    def moving(self) -> list[bool] | None:
+        """Tell which carried states batches add to; ``None`` if batches can't be measured apart.
+
+        Known once the step was traced.
+        """
+        if not self._moved <= summed(self._model):
+            return None
+        return [id(variable) in self._moved for variable in self._carried]
+
+    def partial(self, rows: np.ndarray, state: list[Any]) -> Partial:
+        """Return what some batches add to the whole: their rows, and the state after them."""
+        to_numpy = backends.active().to_numpy
+        pairs = zip(self._of_metrics(state), self._of_metrics(self.initial_state()), strict=True)
+        return Partial.of(rows, [to_numpy(now) - to_numpy(fresh) for now, fresh in pairs])
+
+    def joined(self, partials: Iterable[Partial]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Put the parts of a whole together.
+
+        Returns:
+            One row of means, and the metrics; those that aren't sums over batches are left out.
+        """
+        whole = Partial.joined(partials)
+        state = dict(zip(map(id, self._carried), self.initial_state(), strict=False))
+        for variable, total in zip(self._metrics, whole.sums, strict=True):
+            fresh = backends.active().to_numpy(state[id(variable)])
+            state[id(variable)] = ops.convert_to_tensor(fresh + total, dtype=variable.dtype)
+        metrics = self.metrics(list(state.values()))
+        for name in unsummed_names(self._model):
+            metrics.pop(name, None)
+        return whole.rows, metrics
+
+    def _of_metrics(self, state: list[Any]) -> list[Any]:
+        values = dict(zip(map(id, self._carried), state, strict=False))
+        return [values[id(variable)] for variable in self._metrics]
 
     def _idle_metrics(self) -> set[str]:
         """Name the model's own trackers that no batch updates, and so hold no result.
@@ -209,16 +248,27 @@ class Switched:
 
 
 def looped(
-    model: Any, step: backends.Step, specs: list[Any], state: list[Any], reads: list[Any]
+    model: Any,
+    step: backends.Step,
+    specs: list[Any],
+    state: list[Any],
+    reads: list[Any],
+    *,
+    moving: Callable[[], list[bool] | None] | None = None,
 ) -> backends.Loop:
-    """Compile a step into a loop, or not, where Keras doesn't compile the model."""
+    """Compile a step into a loop, or not, where Keras doesn't compile the model.
+
+    With ``moving``, devices that have replicas of the model share the loop.
+    """
     backend = backends.active()
+    replicas = None if moving is None else backend.replicas(model)
     with backend.kept(model):
-        loop = (
-            backend.eager_loop(step)
-            if backend.runs_eagerly(model)
-            else backend.compile_loop(step, specs, state, reads)
-        )
+        if backend.runs_eagerly(model):
+            loop = backend.eager_loop(step)
+        elif replicas is not None and moving is not None:
+            loop = replicas.compile_loop(step, specs, state, moving)
+        else:
+            loop = backend.compile_loop(step, specs, state, reads)
 
     def kept(
         leaves: list[Any], splits: np.ndarray, state: list[Any]

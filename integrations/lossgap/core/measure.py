@@ -10,7 +10,7 @@ from lossgap.core.feeds.arrays import ArrayFeed, can_read
 from lossgap.core.feeds.choose import Feeds
 from lossgap.core.feeds.datasets import DatasetFeed
 from lossgap.core.measurement import Measurement
-from lossgap.core.meter import Meter
+from lossgap.core.meter import Meter, build
 from lossgap.core.settings import Settings
 from lossgap.errors import DataError
 
@@ -100,7 +100,7 @@ def measure(
     validation = None
     if validation_data is not None:
         validation = _feed(_unpacked(validation_data), None, batch_size, seed)
-    model._symbolic_build(data_batch=fed.layout.pack(fed.specs())[:3])
+    build(model, fed)
     meter = Meter(
         model,
         Feeds(fed, None, lambda: validation),

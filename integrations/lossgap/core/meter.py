@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lossgap.core import inspection, keys, random_states
+from lossgap.core import backends, inspection, keys, random_states
 from lossgap.core.batch_sampler import BatchSampler
 from lossgap.core.decomposition import Decomposition
 from lossgap.core.drawn import NoSampleLossesError
@@ -57,6 +57,8 @@ class Meter:
         weights: Weights,
         settings: Settings,
         purse: Purse | None = None,
+        *,
+        main: Measuring | None = None,
     ) -> None:
         """Compile the passes for a built and compiled model.
 
@@ -66,6 +68,8 @@ class Meter:
             weights: The trainable variables and where their values are read from.
             settings: What to measure, and how.
             purse: The time for it, where the settings have a budget.
+            main: What measures the true loss, where that isn't done here: then the feed only
+                hands out samples for the parts of the gap.
         """
         self._model = model
         self._feeds = feeds
@@ -77,7 +81,7 @@ class Meter:
         self._feed = feeds.clean or feeds.fed
         has_two = settings.parts and feeds.clean is not None
         self._plan = planned(settings, purse, n_feeds=2 if has_two else 1)
-        self._main = self._measuring(self._feed, metrics=settings.metrics)
+        self._main = main or self._measuring(self._feed, metrics=settings.metrics)
         self._fed = self._measuring(feeds.fed, metrics=False) if has_two else None
         self._decomposition: Decomposition | None = None
         self._parts_seconds = 0.0
@@ -254,6 +258,15 @@ class Meter:
                 return None
             self._validation = self._compiled(feed)
         return self._validation.run().data_loss
+
+
+def build(model: Any, feed: Feed) -> None:
+    """Build the model, its loss and its metrics for such samples, where its variables are kept.
+
+    Nothing happens where they are built, as in a ``fit``.
+    """
+    with backends.active().scope(model):
+        model._symbolic_build(data_batch=feed.layout.pack(feed.specs())[:3])
 
 
 def gap_parts(

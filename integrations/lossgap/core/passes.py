@@ -39,7 +39,14 @@ class Pass:
         steps = [name for name in ("train_step", "test_step") if overrides(self._model, name)]
         evaluation = self.evaluation
         try:
-            return looped(self._model, evaluation.step, self._feed.specs(), state, evaluation.reads)
+            return looped(
+                self._model,
+                evaluation.step,
+                self._feed.specs(),
+                state,
+                evaluation.reads,
+                moving=evaluation.moving,
+            )
         except (ValueError, TypeError) as error:
             if isinstance(error, LossgapError) or not steps:
                 raise
@@ -55,7 +62,7 @@ class Pass:
         parts = []
         for chunk in chunks:
             rows, state = self._loop(chunk.leaves, chunk.splits, state)
-            if not self._checked:
+            if not self._checked and len(rows):
                 self._checked = True
                 leaves = [leaf[: chunk.splits[1]] for leaf in chunk.leaves]
                 self._check_test_step(leaves, *self._first(rows))

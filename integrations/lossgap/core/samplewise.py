@@ -69,6 +69,9 @@ class Samplewise(Evaluation):
         table = ops.scatter_update(table, ops.expand_dims(rows, 1), ops.stack(columns, axis=1))
         return row, [*new_state, table, place + ops.cast(row[0], "int32")]
 
+    def moving(self) -> None:
+        """Tell that the table has to be filled in one place."""
+
     def taken(self, state: list[Any]) -> tuple[np.ndarray, list[Any]]:
         """Return the values since the last time, and the state with an empty table.
 

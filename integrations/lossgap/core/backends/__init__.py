@@ -40,6 +40,44 @@ class Loop(Protocol):
         ...
 
 
+class Replicas(Protocol):
+    """Devices of this process that share a pass, and workers of which this process is one.
+
+    Attributes:
+        n_workers: Processes that train together.
+        rank: Which of them this one is.
+    """
+
+    n_workers: int
+    rank: int
+
+    def compile_loop(
+        self,
+        step: Step,
+        specs: list[Any],
+        state: list[Any],
+        moving: Callable[[], list[bool] | None],
+    ) -> Loop:
+        """Compile ``step`` into a loop that the devices share.
+
+        Args:
+            step: What runs for each batch.
+            specs: The specs of the leaves.
+            state: A state as the first step receives it.
+            moving: Tells, once the step was traced, which states it adds to; ``None`` where
+                batches can't be measured apart.
+        """
+        ...
+
+    def exchange(self, message: bytes) -> list[bytes]:
+        """Give every worker the messages of all of them, in the order of their ranks.
+
+        Raises:
+            LossgapError: A worker didn't come.
+        """
+        ...
+
+
 class Backend(Protocol):
     """What a backend module offers. Specs are the backend's own: shape and dtype of a leaf."""
 
@@ -62,6 +100,22 @@ class Backend(Protocol):
 
     def eager_loop(self, step: Step) -> Loop:
         """Make a loop that runs ``step`` batch by batch, for models that can't be compiled."""
+        ...
+
+    def scope(self, model: Any) -> AbstractContextManager[Any]:
+        """Build what belongs to the model where its variables are kept."""
+        ...
+
+    def n_replicas(self, model: Any) -> int:
+        """Return among how many devices each batch of the training is split, by its samples."""
+        ...
+
+    def replicas(self, model: Any) -> Replicas | None:
+        """Return what shares the work of measuring the model; ``None`` for one device alone."""
+        ...
+
+    def is_chief(self, model: Any) -> bool:
+        """Tell whether this process is the one of several that keeps records."""
         ...
 
     def runs_eagerly(self, model: Any) -> bool:
@@ -121,6 +175,10 @@ class Backend(Protocol):
 
     def any_length(self, spec: Any) -> Any:
         """Return a spec with any number of samples."""
+        ...
+
+    def can_tap(self, epoch_iterator: Any) -> bool:
+        """Tell whether the batches of a fit can be kept as they pass."""
         ...
 
     def tap(self, epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:

@@ -121,6 +121,29 @@ def eager_loop(step: Step) -> Loop:
     return loop
 
 
+def scope(model: Any) -> AbstractContextManager[None]:
+    """Do nothing: Keras puts variables where its distribution has them."""
+    del model
+    return nullcontext()
+
+
+def n_replicas(model: Any) -> int:
+    """Return 1: in JAX a batch stays one batch, on however many devices it is."""
+    del model
+    return 1
+
+
+def replicas(model: Any) -> None:
+    """Return nothing: JAX itself shares out what is compiled over the devices."""
+    del model
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this is the first of the processes that JAX was told of."""
+    del model
+    return int(jax.process_index()) == 0
+
+
 def runs_eagerly(model: Any) -> bool:
     """Tell whether Keras trains the model without a trace."""
     return bool(model.run_eagerly or not model.jit_compile)
@@ -148,6 +171,12 @@ def test_step(model: Any, data: Any) -> Any:
     groups = model.trainable_variables, model.non_trainable_variables, model.metrics_variables
     logs, _ = model.test_step(tuple([v.value for v in group] for group in groups), data)
     return logs
+
+
+def can_tap(epoch_iterator: Any) -> bool:
+    """Tell that the batches of any fit can be kept."""
+    del epoch_iterator
+    return True
 
 
 def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:

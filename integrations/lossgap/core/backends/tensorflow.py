@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from weakref import WeakMethod
@@ -40,6 +41,8 @@ _WRITES = (
     "ResourceStridedSliceAssign",
 )
 _OWN_SEED = "lossgap"
+# Where an iterator of Keras's holds who is shown its batches.
+_TAPS = "_lossgap_taps"
 _PYTHON = ("EagerPyFunc", "GeneratorDataset", "PyFunc")
 
 
@@ -101,39 +104,46 @@ def any_length(spec: Any) -> Any:
     return tf.TensorSpec(shape, spec.dtype)
 
 
-def compile_loop(step: Step, specs: list[Any], state: list[Any], reads: list[Any]) -> Loop:
-    """Compile ``step`` into a graph that slices the batches and loops over them.
+def looped(step: Step, leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
+    """Trace ``step`` into a loop over the batches between the splits."""
+    n_batches = tf.size(splits) - 1
+
+    def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
+        start, stop = splits[index], splits[index + 1]
+        with _functions_inlined():
+            row, new_state = step([leaf[start:stop] for leaf in leaves], state)
+        for new, old in zip(new_state, state, strict=True):
+            new.set_shape(old.shape)
+        values = tf.stack([tf.cast(value, tf.float64) for value in row])
+        return index + 1, rows.write(index, values), new_state
+
+    _, rows, state = tf.while_loop(
+        lambda index, *_: index < n_batches,
+        body,
+        (tf.constant(0), tf.TensorArray(tf.float64, size=n_batches), state),
+    )
+    return rows.stack(), state
+
+
+def traced(graph: Any, specs: list[Any], state: list[Any], *more: Any) -> Any:
+    """Return the graph of leaves, splits and state, after checking that it writes to nothing.
 
     Autograph stays off: the step is traced Python, and its loop is `tf.while_loop`.
     """
-    del reads  # a graph reads variables as they are when it runs
-
-    def graph(leaves: list[Any], splits: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        n_batches = tf.size(splits) - 1
-
-        def body(index: Any, rows: Any, state: list[Any]) -> tuple[Any, Any, list[Any]]:
-            start, stop = splits[index], splits[index + 1]
-            with _functions_inlined():
-                row, new_state = step([leaf[start:stop] for leaf in leaves], state)
-            for new, old in zip(new_state, state, strict=True):
-                new.set_shape(old.shape)
-            values = tf.stack([tf.cast(value, tf.float64) for value in row])
-            return index + 1, rows.write(index, values), new_state
-
-        _, rows, state = tf.while_loop(
-            lambda index, *_: index < n_batches,
-            body,
-            (tf.constant(0), tf.TensorArray(tf.float64, size=n_batches), state),
-        )
-        return rows.stack(), state
-
     compiled = tf.function(graph, autograph=False).get_concrete_function(
         specs,
         tf.TensorSpec((None,), tf.int32),
         [tf.TensorSpec(value.shape, value.dtype) for value in state],
+        *more,
     )
-
     _check_writes(compiled.graph.as_graph_def())
+    return compiled
+
+
+def compile_loop(step: Step, specs: list[Any], state: list[Any], reads: list[Any]) -> Loop:
+    """Compile ``step`` into a graph that slices the batches and loops over them."""
+    del reads  # a graph reads variables as they are when it runs
+    compiled = traced(partial(looped, step), specs, state)
 
     def loop(
         leaves: list[Any], splits: np.ndarray, state: list[Any]
@@ -194,20 +204,29 @@ def eager_loop(step: Step) -> Loop:
     return loop
 
 
+def can_tap(epoch_iterator: Any) -> bool:
+    """Tell whether the batches of a fit can be kept: a distributed dataset reads ahead of it."""
+    return isinstance(epoch_iterator._distributed_dataset, tf.data.Dataset)
+
+
 def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
     """Put one more stage at the end of the pipeline, which shows every batch to ``receive``.
 
     The stage runs when the training asks for the next batch, and no stage reads ahead
     behind it, so what passes is what is trained on. It changes neither the batches nor
-    any random state before it.
+    any random state before it. A pipeline gets one stage, which shows batches to all who ask.
     """
     dataset = epoch_iterator._distributed_dataset
-    if not isinstance(dataset, tf.data.Dataset):
+    if not can_tap(epoch_iterator):
         raise DataError(
             "Batches can't be kept as they pass under a tf.distribute strategy. Pass the training "
-            "data as arrays: TrueLoss(x, y)."
+            "data to lossgap too: as arrays, TrueLoss(x, y), or as a dataset that doesn't shuffle, "
+            "TrueLoss(dataset)."
         )
     spec = dataset.element_spec
+    if hasattr(epoch_iterator, _TAPS):
+        getattr(epoch_iterator, _TAPS).append(WeakMethod(receive))
+        return spec
     if any(not isinstance(leaf, tf.TensorSpec | tf.RaggedTensorSpec) for leaf in _leaves(spec)):
         raise DataError(
             f"Batches of this kind can't be measured: {spec}. Pass dense or ragged tensors, or "
@@ -215,12 +234,15 @@ def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:
         )
 
     # TensorFlow never lets go of a Python function in a pipeline: it must not hold the batches.
-    receiver = WeakMethod(receive)
+    receivers = [WeakMethod(receive)]
+    setattr(epoch_iterator, _TAPS, receivers)
 
     def show(*flat: Any) -> None:
-        take = receiver()
-        if take is not None:
-            take(tf.nest.pack_sequence_as(spec, flat, expand_composites=True))
+        batch = tf.nest.pack_sequence_as(spec, flat, expand_composites=True)
+        for receiver in receivers:
+            take = receiver()
+            if take is not None:
+                take(batch)
 
     def stage(*batch: Any) -> Any:
         structure = batch if isinstance(spec, tuple) else batch[0]
@@ -250,6 +272,33 @@ def reads_ahead(epoch_iterator: Any) -> bool:
 def batches(adapter: Any) -> Any:
     """Return the adapter's data as a dataset."""
     return adapter.get_tf_dataset()
+
+
+def scope(model: Any) -> AbstractContextManager[Any]:
+    """Build what belongs to the model where its strategy keeps its variables."""
+    strategy = model._distribute_strategy
+    return nullcontext() if strategy is None else strategy.scope()
+
+
+def n_replicas(model: Any) -> int:
+    """Return the number of replicas that a ``tf.distribute`` strategy splits each batch among."""
+    strategy = model._distribute_strategy
+    return 1 if strategy is None else int(strategy.num_replicas_in_sync)
+
+
+def replicas(model: Any) -> Any:
+    """Return the devices of a ``tf.distribute`` strategy that share the work."""
+    if model._distribute_strategy is None:
+        return None
+    from lossgap.core.backends import tensorflow_replicas
+
+    return tensorflow_replicas.replicas(model)
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this process is the one of a ``tf.distribute`` strategy that keeps records."""
+    strategy = model._distribute_strategy
+    return strategy is None or bool(strategy.extended.should_save_summary)
 
 
 def runs_eagerly(model: Any) -> bool:

@@ -6,7 +6,7 @@ draws from, and the buffers, modes and generators of modules.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +107,30 @@ def _stacked(row: list[Any]) -> torch.Tensor:
     return torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in row])
 
 
+def scope(model: Any) -> AbstractContextManager[None]:
+    """Do nothing: a process of PyTorch has its variables to itself."""
+    del model
+    return nullcontext()
+
+
+def n_replicas(model: Any) -> int:
+    """Return 1: a process of PyTorch trains on one device."""
+    del model
+    return 1
+
+
+def replicas(model: Any) -> None:
+    """Return nothing: a process of PyTorch measures by itself."""
+    del model
+
+
+def is_chief(model: Any) -> bool:
+    """Tell whether this process has the rank 0, where ``torch.distributed`` is in use."""
+    del model
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not together or torch.distributed.get_rank() == 0
+
+
 def runs_eagerly(model: Any) -> bool:
     """Tell whether the model was compiled to run eagerly."""
     return bool(model.run_eagerly)
@@ -184,6 +208,12 @@ def test_step(model: Any, data: Any) -> Any:
     """Run the model's ``test_step``."""
     with torch.no_grad(), _drawing_from(_random_states()):
         return model.test_step(data)
+
+
+def can_tap(epoch_iterator: Any) -> bool:
+    """Tell that the batches of any fit can be kept."""
+    del epoch_iterator
+    return True
 
 
 def tap(epoch_iterator: Any, receive: Callable[[Any], None]) -> Any:

@@ -72,6 +72,14 @@ class Chunk:
     leaves: list[Any]
     splits: np.ndarray
 
+    def share(self, rank: int, n: int) -> "Chunk":
+        """Return one of ``n`` runs of neighbouring batches, which may be empty."""
+        n_batches = len(self.splits) - 1
+        begin, end = (n_batches * i // n for i in (rank, rank + 1))
+        start, stop = self.splits[begin], self.splits[end]
+        leaves = [leaf[start:stop] for leaf in self.leaves]
+        return Chunk(leaves, self.splits[begin : end + 1] - start)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -159,6 +167,15 @@ def splits(sizes: Any) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
 
 
-def even_splits(n_samples: int, batch_size: int) -> np.ndarray:
-    """Return the splits of batches of one size, the last one with the rest."""
-    return np.append(np.arange(0, n_samples, batch_size), n_samples).astype(np.int32)
+def even_splits(n_samples: int, batch_size: int, n_replicas: int = 1) -> np.ndarray:
+    """Return the splits of batches of one size, the last one with the rest.
+
+    Replicas get a batch each from every batch, as ``tf.distribute`` has it: all of one size,
+    and the last of them the rest.
+    """
+    ends = np.append(np.arange(0, n_samples, batch_size), n_samples)
+    if n_replicas > 1:
+        per_replica = -(-np.diff(ends) // n_replicas)
+        within = ends[:-1, None] + np.arange(n_replicas) * per_replica[:, None]
+        ends = np.unique(np.append(np.minimum(within, ends[1:, None]), n_samples))
+    return ends.astype(np.int32)

@@ -47,6 +47,7 @@ class ArrayFeed:
         *,
         class_weight: Mapping[int, float] | None = None,
         batch_size: int | None = None,
+        n_replicas: int = 1,
         shuffle: bool = True,
     ) -> None:
         """Read arrays the way ``fit`` does.
@@ -57,6 +58,7 @@ class ArrayFeed:
             sample_weight: Weights, ``(n_samples,)``, or one array for each output.
             class_weight: Weight for each integer class label, as ``fit`` takes it.
             batch_size: The training's batch size; ``None`` for Keras's default.
+            n_replicas: Devices that the training splits each batch among.
             shuffle: Whether the training draws its batches at random.
 
         Raises:
@@ -64,6 +66,7 @@ class ArrayFeed:
         """
         _check_kind(x, y, sample_weight)
         self.batch_size = batch_size or DEFAULT_BATCH_SIZE
+        self._n_replicas = n_replicas
         self._shuffle = shuffle
         self._last: tuple[Wish, Draw] | None = None
         try:
@@ -122,14 +125,17 @@ class ArrayFeed:
     def chunks(self, batch_size: int | None) -> Iterator[Chunk]:
         """Yield the samples in order, in batches of one size and a rest."""
         size = batch_size or self.batch_size
+        n_replicas = 1 if batch_size else self._n_replicas
         if self.n_bytes <= _DEVICE_BYTES:
-            yield Chunk(self._on_device, even_splits(self.n_total, size))
+            yield Chunk(self._on_device, even_splits(self.n_total, size, n_replicas))
             return
         per_batch = max(self.n_bytes * size // self.n_total, 1)
         step = size * max(_CHUNK_BYTES // per_batch, 1)
         for start in range(0, self.n_total, step):
             stop = min(start + step, self.n_total)
-            yield Chunk(self._to_device(slice(start, stop)), even_splits(stop - start, size))
+            yield Chunk(
+                self._to_device(slice(start, stop)), even_splits(stop - start, size, n_replicas)
+            )
 
     def draw(self, wish: Wish) -> Draw:
         """Draw the same samples for the same wish.
@@ -158,7 +164,8 @@ class ArrayFeed:
         else:
             starts = np.sort(rng.permutation(n // size)[:n_batches]) * size
             chosen = (starts[:, None] + np.arange(size)).ravel()
-        return Draw([Chunk(self._to_device(chosen), even_splits(len(chosen), size))], is_full)
+        ends = even_splits(len(chosen), size, self._n_replicas)
+        return Draw([Chunk(self._to_device(chosen), ends)], is_full)
 
     def units(self, seed: int) -> "ArrayUnits":
         """Return the batches that the data have in their order, in random order."""

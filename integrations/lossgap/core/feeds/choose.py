@@ -110,7 +110,7 @@ def choose(given: Given, call: FitCall, *, keep: bool, max_bytes: int, seed: int
     if clean is None:
         return Feeds(_fitted(call, max_bytes, seed), None, validation)
     is_stream = call.epoch_iterator is not None and not can_read(call.x, call.y)
-    if keep and is_stream:
+    if keep and is_stream and backends.active().can_tap(call.epoch_iterator):
         return Feeds(_tap(call, max_bytes, seed), clean, validation)
     return Feeds(clean, None, validation)
 
@@ -140,6 +140,7 @@ def _arrays(given: Given, call: FitCall) -> ArrayFeed:
         given.sample_weight,
         class_weight=call.class_weight if given.sample_weight is None else None,
         batch_size=call.batch_size,
+        n_replicas=call.n_replicas,
         shuffle=call.shuffle,
     )
 
@@ -190,7 +191,8 @@ def _validation(call: FitCall, seed: int) -> Feed | None:
     x, y, sample_weight = call.validation
     if can_read(x, y, sample_weight):
         size = call.validation_batch_size or call.batch_size
-        return ArrayFeed(x, y, sample_weight, batch_size=size, shuffle=False)
+        n_replicas = call.n_replicas
+        return ArrayFeed(x, y, sample_weight, batch_size=size, n_replicas=n_replicas, shuffle=False)
     if call.validation_steps is not None:  # a part of the dataset, which reading it isn't
         return None
     if not data_adapters.is_tf_dataset(x) or backends.active().is_python(x):

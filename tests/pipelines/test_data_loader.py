@@ -1,4 +1,4 @@
-"""PyTorch's DataLoader as a feed: `tox run -e loaders`, apart because PyTorch is large."""
+"""PyTorch's DataLoader as a feed: under Keras on TensorFlow: `tox run -e pipelines`."""
 
 import keras
 import numpy as np
