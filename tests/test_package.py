@@ -135,8 +135,8 @@ def test_constraints_name_every_direct_dependency():
 def test_the_oldest_versions_that_are_tested_are_those_that_are_declared():
     lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
-    # JAX and PyTorch are supported in the versions of constraints.txt alone.
-    extras = [EXTRAS[name] for name in EXTRAS if name not in {"jax", "torch"}]
+    # JAX, PyTorch and Lightning are supported in the versions of constraints.txt alone.
+    extras = [EXTRAS[name] for name in EXTRAS if name not in {"jax", "lightning", "torch"}]
     direct = {entry for entries in extras for entry in entries if "[" not in entry}
     bounds = dict(entry.split(">=") for entry in {*PROJECT["dependencies"], *direct})
     assert {
