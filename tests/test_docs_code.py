@@ -72,8 +72,6 @@ def names(tmp_path, monkeypatch):
         "x_val": x[:64],
         "y_val": y[:64],
     }
-    for tracker in ("mlflow", "wandb", "tensorboard"):
-        getattr(lossgap, tracker).autolog(disable=True)
     while mlflow.active_run() is not None:
         mlflow.end_run()
     wandb.finish()
@@ -86,3 +84,6 @@ def test_the_code_of_a_page_runs(page, names):
             # Line numbers of an error are those of the page.
             mended = text.replace(SERVER, repr(mlflow.get_tracking_uri()))
             exec(compile("\n" * (line - 1) + mended, str(page), "exec"), names)
+            # Autologging is for good; the next block is another way to do it.
+            for tracker in ("mlflow", "wandb", "tensorboard"):
+                getattr(lossgap, tracker).autolog(disable=True)
