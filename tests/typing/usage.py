@@ -153,6 +153,7 @@ def with_a_tracker_of_ones_own(resumable: lossgap.trackers.ResumableTracker) -> 
     lossgap.trackers.register("printer", "my_package.printing:Printer")
     lossgap.trackers.Delivery([tracker, resumable])
     lossgap.TrueLoss(trackers=[tracker, "printer"])
+    assert callable(lossgap.trackers.tracking)
 
 
 def with_errors(model: Any, x: Any) -> str:
