@@ -33,6 +33,7 @@ class Engine(StrEnum):
     """What runs the pass over the data."""
 
     LOCAL = "local"
+    RAY = "ray"
 
 
 def measure(
@@ -54,7 +55,13 @@ def measure(
     run_id: RunId = None,
     no_parts: NoParts = False,
     batch_size: BatchSize = None,
-    engine: Annotated[Engine, typer.Option(help="What runs the pass.")] = Engine.LOCAL,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What runs the pass. For ray the function returns (dataset, x, y): a "
+            "ray.data.Dataset and the names of its columns."
+        ),
+    ] = Engine.LOCAL,
     as_json: AsJson = False,
 ) -> None:
     """Measure the true loss of a saved model on its training data."""
@@ -100,7 +107,31 @@ def _locally(
     return how.measure(checkpoint, epoch=epoch, step=step)
 
 
-_ENGINES: "Final[dict[Engine, Callable[..., Measurement]]]" = {Engine.LOCAL: _locally}
+def _on_ray(
+    how: "Measuring", checkpoint: Path, *, epoch: int | None, step: int | None
+) -> "Measurement":
+    from dataclasses import replace
+
+    from lossgap.core import keys
+    from lossgap.ray import measure as measure_on_ray
+    from lossgap.watch.reported import logs_of
+
+    if how.data.validation is not None:
+        raise InvalidArgumentError(
+            "Expected the training data alone: --engine ray measures no validation data. "
+            "Received a dict with 'validation'. Measure it by itself, with a function of its own."
+        )
+    dataset, *columns = how.data.train
+    x, y = ("x", "y") if not columns else (*columns, None)[:2]
+    options = {"reported_loss": logs_of(how.log, epoch).get(keys.LOSS), **how.options}
+    measured = measure_on_ray(how.models.load(checkpoint), dataset, x=x, y=y, **options)
+    return replace(measured, epoch=epoch, step=step)
+
+
+_ENGINES: "Final[dict[Engine, Callable[..., Measurement]]]" = {
+    Engine.LOCAL: _locally,
+    Engine.RAY: _on_ray,
+}
 
 
 def show(measured: "Measurement", *, as_json: bool) -> None:
