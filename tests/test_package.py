@@ -114,9 +114,10 @@ def test_every_extra_is_tested_alone():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     environments = set(re.split(r"[,\s]+", tox["tox"]["env_list"].strip()))
-    # `core` tests TensorFlow's extra, and `all` the demo's. Lightning's is run by name.
-    assert environments >= set(EXTRAS) - {"tensorflow", "demo", "lightning"} | {"core"}
-    assert "testenv:lightning" in tox
+    # `core` tests TensorFlow's extra, and `all` the demo's.
+    by_name = {"lightning", "ray"}
+    assert environments >= set(EXTRAS) - {"tensorflow", "demo"} - by_name | {"core"}
+    assert all(f"testenv:{name}" in tox for name in by_name)
 
 
 def test_constraints_name_versions_only():
