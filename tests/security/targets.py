@@ -17,6 +17,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 import chart_samples
 import event_logs
 from lossgap.charts import jsonl, readers
+from lossgap.core import strict_json
 from lossgap.tensorboard import reader as tensorboard_reader
 from lossgap.trackers import records
 from lossgap.trackers.records import Log
@@ -50,7 +51,7 @@ class JsonLines:
             lines = [line.encode() for line in self._lines[: choose.randrange(4)]]
             record = disturb(choose.choice(self._records), choose)
             if choose.randrange(4):  # the numbers that JSON doesn't have, as lossgap writes them
-                record = jsonl._strict(record)
+                record = strict_json.strict(record)
             data = b"\n".join([*lines, to_json(record, choose)])
         self._place.write_bytes(data)
         return self._place
