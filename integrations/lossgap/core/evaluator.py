@@ -102,7 +102,7 @@ class Evaluator:
         Raises:
             DataError: There are no samples, or too few to tell how sure the estimate is.
         """
-        if self._shared_out:
+        if self._is_shared_out():
             return self.joined(workers.exchanged(self._model, self._share))
         chunks = self._feed.chunks(self._batch_size)
         parts, state = self._pass.over(chunks, self._evaluation.initial_state())
@@ -110,13 +110,15 @@ class Evaluator:
             raise DataError("The data are empty: no batch was read.")
         return self._evaluated(np.concatenate(parts), self._evaluation.metrics(state))
 
-    @property
-    def _shared_out(self) -> bool:
-        """Whether workers measure a share each: of arrays, which all of them have."""
+    def _is_shared_out(self) -> bool:
+        """Whether workers measure a share each: of arrays and of a model that all of them have.
+
+        Every worker asks, since each answer is an exchange between them.
+        """
         if workers.number(self._model) == 1 or not isinstance(self._feed, ArrayFeed):
             return False
         self._probe()
-        return self._evaluation.moving() is not None
+        return self._evaluation.moving() is not None and workers.agree(self._model)
 
     def _share(self, rank: int, n_workers: int) -> Partial:
         """Measure a part of each chunk."""

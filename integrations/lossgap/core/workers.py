@@ -1,5 +1,6 @@
 """Processes that train one model together, and measure it together."""
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,21 @@ def number(model: Any) -> int:
     """Return how many processes share the work of measuring the model."""
     replicas = backends.active().replicas(model)
     return 1 if replicas is None else replicas.n_workers
+
+
+def agree(model: Any) -> bool:
+    """Tell whether all workers hold the same model, after asking them: each has to call this.
+
+    Gradients are put together, so the weights agree. What layers count for themselves, such as
+    the moving averages of batch normalization, each worker may have of its own batches alone.
+    """
+    replicas = backends.active().replicas(model)
+    if replicas is None:
+        return True
+    digest = hashlib.sha256()
+    for variable in model.non_trainable_variables:
+        digest.update(backends.active().to_numpy(variable).tobytes())
+    return len(set(replicas.exchange(digest.digest()))) == 1
 
 
 def exchanged(model: Any, share: Callable[[int, int], Partial]) -> list[Partial]:
