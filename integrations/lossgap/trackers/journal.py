@@ -121,7 +121,6 @@ class Journal:
             journal = cls(path)
         except sqlite3.OperationalError as error:
             if is_locked(error) or not path.exists():
-                path.unlink(missing_ok=True)  # nothing is in it: whoever looks at it may miss it
                 return None
             raise
         if not path.exists():
