@@ -57,6 +57,7 @@ def names(tmp_path, monkeypatch):
     for name, value in wandb_runs.QUIET.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # which reads its settings once
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment_id = mlflow.set_experiment("docs").experiment_id
     client = mlflow.MlflowClient()
@@ -83,6 +84,7 @@ def names(tmp_path, monkeypatch):
     while mlflow.active_run() is not None:
         mlflow.end_run()
     wandb.finish()
+    wandb.teardown()
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)

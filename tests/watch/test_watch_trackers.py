@@ -8,6 +8,7 @@ import time
 import keras
 import mlflow
 import pytest
+import wandb
 from typer.testing import CliRunner
 
 from lossgap import LossgapError, Measurement
@@ -70,9 +71,18 @@ def test_a_tracker_that_fails_is_told_once_and_has_all_later(checkpoints, data, 
     assert [metric.step for metric in history] == [0, 1]
 
 
-def test_rows_are_added_to_an_offline_run_of_wandb(checkpoints, data, monkeypatch):
+@pytest.fixture
+def _wandb_is_offline(data, monkeypatch):
+    """Let W&B, which reads its settings once, read them here."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(data))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("_wandb_is_offline")
+def test_rows_are_added_to_an_offline_run_of_wandb(checkpoints, data):
     options = ("--data", "mydata:training", "--tracker", "wandb:digits", "--run-id", "abc123")
     assert run("watch", checkpoints, *options, *QUICK)[0] == 0
     found = [
