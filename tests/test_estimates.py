@@ -413,10 +413,10 @@ def test_a_purse_counts_measuring_apart_and_shares_out_what_is_left():
     purse = Purse(0.01, 10, clock)
     clock.now += 50
     with purse.measuring():
-        # Ten epochs of 50 s: 5 s for measuring, half a second for each. What comes first gets 30 %.
-        assert purse.share() == pytest.approx(0.15)
+        # Ten epochs of 50 s: 5 s for measuring, half a second for each. What comes first gets half.
+        assert purse.share() == pytest.approx(0.25)
         clock.now += 0.1
-        assert purse.share() == pytest.approx(0.05)
+        assert purse.share() == pytest.approx(0.15)
         assert purse.n_left == 9
     assert purse.training_seconds == pytest.approx(50)
     clock.now += 50

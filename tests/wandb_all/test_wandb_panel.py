@@ -26,6 +26,7 @@ from lossgap.wandb import (
     report_json,
     rows,
 )
+from lossgap.wandb.hosted import Project, explained
 from wandb_runs import PATIENCE, QUIET
 
 # W&B's package for views uses what pydantic deprecates.
@@ -418,3 +419,9 @@ def test_an_error_is_one_line(server, tmp_path, fault, told):
     (line,) = [line for line in process.stderr.splitlines() if line.startswith("lossgap: ")]
     assert told in line
     assert "Traceback" not in process.stderr
+
+
+def test_a_port_is_no_status():
+    refusal = "Failed to verify credentials with http://127.0.0.1:40359: user is not logged in"
+    with pytest.raises(LossgapError, match="wandb login --relogin"), explained(Project("a", "b")):
+        raise RuntimeError(refusal)

@@ -1,6 +1,7 @@
 """Questions to a W&B server, and what its refusals mean."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,16 +112,18 @@ def explained(where: Project) -> Iterator[None]:
 
 
 def _explain(text: str, where: Project) -> str:
-    """Say in a line what a refusal means, by the words in it: W&B's errors have no codes."""
+    """Say in a line what a refusal means, by the words in it: W&B's errors have no codes.
+
+    Whole words: a status may stand in the port of the server's address, too.
+    """
     server = redaction.address(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    lower = text.lower()
 
     def says(*words: str) -> bool:
-        return any(word in lower for word in words)
+        return any(re.search(rf"\b{word}\b", text, re.IGNORECASE) for word in words)
 
     if says("no api key"):
         return f"No W&B API key was found for {server}. Run: wandb login, or set WANDB_API_KEY."
-    if says("permission", "403", "forbidden"):
+    if says("permissions?", "403", "forbidden"):
         return (
             f"This W&B key may not write to {where} ({text}). Ask its owner for the right, or "
             "choose another entity."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LEAST_SHARE = 0.3  # of what a measurement has without debts
+_FIRST_SHARE = 0.5  # of the same, for the first of several: the rest is still to be compiled
 
 
 class Purse:
@@ -84,12 +85,12 @@ class Purse:
     def share(self) -> float:
         """Return what the measurement that was begun may still take, in seconds.
 
-        The first of several takes the least share: what it will have cost to compile the
-        rest isn't known yet.
+        The first of several takes half of what is fair: what it will have cost to compile
+        the rest isn't known yet.
         """
         fair = self._fraction * self.training_seconds / max(self._n_begun, 1)
         running = 0.0 if self._paused_at is None else self._clock() - self._paused_at
-        least = max(_LEAST_SHARE * fair - running, 0.0)
         if self._n_begun == 1 and self.n_left:
-            return least
+            return max(_FIRST_SHARE * fair - running, 0.0)
+        least = max(_LEAST_SHARE * fair - running, 0.0)
         return max(self.left() / (1 + (self.n_left or 0)), least)
