@@ -67,8 +67,8 @@ def test_what_the_extra_names_is_installed():
 def test_nothing_of_the_others_is_installed():
     # An extra may bring another one: TensorBoard's tab draws charts.
     brought = {requirement.name for requirement in required_by(NAMED)}
-    if EXTRA == "ray":  # it brings no backend, and is tested with one
-        brought.add("jax")
+    if EXTRA == "ray":  # it brings no backend and no command, and is tested with both
+        brought |= {"jax", "typer"}
     others = set(SIGNS.values()) - brought
     assert {name for name in others if installed(name)} == set()
 

@@ -138,7 +138,7 @@ def test_a_model_in_evaluation_mode_is_taken_to_train_as_a_whole():
         functools.partial(nn.functional.cross_entropy, reduction="sum"),
         functools.partial(nn.functional.cross_entropy, reduction="none"),
     ],
-    ids=str,
+    ids=["module", "module, sum", "module, none", "function", "function, sum", "function, none"],
 )
 def test_every_reduction_gives_the_mean_over_samples(loss_fn):
     model = build("dense")
