@@ -1,5 +1,6 @@
 """Every block of Python on a page runs, one after the other, as a reader would paste them."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -32,7 +33,9 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:lossgap. mlflow did not take everything",  # on a machine that is busy
 )
 
-
+# What the code before a block of text prints.
+WITH_OUTPUT = {"tutorial.md"}
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 # What stands for an address of the reader's.
 SERVER = '"http://…"'
 
@@ -48,6 +51,16 @@ def model():
     )
     built.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return built
+
+
+def assert_prints_the_like(printed, expected):
+    """Compare words, and numbers as far as another processor's rounding leaves them alike."""
+    printed, expected = printed.split(), expected.split()
+    for ours, theirs in zip(printed, expected, strict=True):
+        both = NUMBER.findall(ours), NUMBER.findall(theirs)
+        assert NUMBER.sub("", ours) == NUMBER.sub("", theirs)
+        found, wanted = (list(map(float, numbers)) for numbers in both)
+        assert found == pytest.approx(wanted, rel=0.05, abs=0.05)
 
 
 @pytest.fixture
@@ -88,9 +101,12 @@ def names(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page, names):
+def test_the_code_of_a_page_runs(page, names, capsys):
     for language, line, text in blocks(page.read_text(encoding="utf-8")):
-        if language == "python":
+        if language == "text" and page.name in WITH_OUTPUT:
+            assert_prints_the_like(capsys.readouterr().out, text)
+        elif language == "python":
+            capsys.readouterr()
             # Line numbers of an error are those of the page.
             mended = text.replace(SERVER, repr(mlflow.get_tracking_uri()))
             code = compile("\n" * (line - 1) + mended, str(page), "exec")
