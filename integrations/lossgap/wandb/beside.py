@@ -1,5 +1,6 @@
 """A training's W&B run, to which another process logs after the training, or offline."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -62,8 +63,10 @@ class WandbBeside:
         """Log a row, unless the run has it; that is looked up each time."""
         del unsure
         if self._tracker is None:
-            found = sorted(str(p) for p in self._folder.glob(f"*run-*-{self._to.run_id}"))
-            self._tracker = WandbTracker.resume(self._to.to_dict() | {"folders": found})
+            # By the file: the folder's name has a number at its end where W&B had it already.
+            files = self._folder.glob(f"*run-*/run-{glob.escape(self._to.run_id)}.wandb")
+            folders = sorted(str(file.parent) for file in files)
+            self._tracker = WandbTracker.resume(self._to.to_dict() | {"folders": folders})
         self._tracker.log(measurement, wall_time)
 
     def settle(self) -> None:
