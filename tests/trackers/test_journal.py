@@ -102,6 +102,7 @@ def test_records_come_back_in_the_order_of_their_numbers():
     journal.attempted({"run": 2}, n_delivered=0)
     assert list(journal) == [(10, "c")]
     assert journal.origin() == ("book", {"run": 2})
+    journal.close()
 
 
 def test_a_file_in_which_nothing_waits_goes_with_all_that_stands_beside_it():

@@ -7,7 +7,7 @@ whose lock goes with its process.
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -81,19 +81,25 @@ class Ledger:
         self._alive = Lock(self._lock_path(self._me))
         try:
             self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            for table in _TABLES.split(";"):
-                self._database.execute(table)
-            with self._together():  # else another could take a new lock for one that is left over
-                self._clear_away()
-                self._alive.acquire()
+            with ExitStack() as stack:
+                stack.callback(self._database.close)
+                self._begin()
+                stack.pop_all()
         except sqlite3.Error as error:
             raise DataError(
                 f"The ledger {path} can't be used ({first_line(error)}). It has to be in a folder "
                 "that can be written to: choose another one with --ledger."
             ) from error
         self.sending = Lock(self._lock_path(_SENDING))
+
+    def _begin(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        for table in _TABLES.split(";"):
+            self._database.execute(table)
+        with self._together():  # else another could take a new lock for one that is left over
+            self._clear_away()
+            self._alive.acquire()
 
     def __enter__(self) -> Self:
         return self
