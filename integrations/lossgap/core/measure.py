@@ -33,15 +33,12 @@ def measure(
     metrics: bool = True,
     seed: int = 0,
 ) -> Measurement:
-    r"""Measure the true loss of a compiled model, and what the reported loss adds to it.
+    """Measure the true loss of a compiled model, and what the reported loss adds to it.
 
     The true loss is the compiled loss on the data alone, in evaluation mode, with the
-    weights :math:`w` as they are now:
-
-    .. math:: \frac{1}{N} \sum_b n_b\, L(w, B_b; \text{eval})
-
-    over batches :math:`B_b` of :math:`n_b` samples, without ``model.losses``. No variable
-    of the model changes: neither weights nor metrics nor random state.
+    weights ``w`` as they are now: ``sum_b n_b * L(w, B_b; eval) / N`` over batches ``B_b`` of
+    ``n_b`` samples, ``N`` in all, without ``model.losses``. No variable of the model changes:
+    neither weights nor metrics nor random state.
 
     Args:
         model: A compiled Keras model.

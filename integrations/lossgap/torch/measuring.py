@@ -42,16 +42,13 @@ def measure(
     epoch: int | None = None,
     step: int | None = None,
 ) -> Measurement:
-    r"""Measure the true loss of a PyTorch model, and what the reported loss adds to it.
+    """Measure the true loss of a PyTorch model, and what the reported loss adds to it.
 
     The true loss is the loss on the data alone, with every module in evaluation mode and the
-    weights :math:`w` as they are now:
-
-    .. math:: \frac{1}{N} \sum_b n_b\, L(w, B_b; \text{eval})
-
-    over batches :math:`B_b` of :math:`n_b` samples. Nothing of the training changes: the mode of
-    each module, buffers such as running statistics, parameters, gradients, the random states of
-    Python, NumPy and PyTorch, and the generators of the loader and its data set are as before.
+    weights ``w`` as they are now: ``sum_b n_b * L(w, B_b; eval) / N`` over batches ``B_b`` of
+    ``n_b`` samples, ``N`` in all. Nothing of the training changes: the mode of each module,
+    buffers such as running statistics, parameters, gradients, the random states of Python, NumPy
+    and PyTorch, and the generators of the loader and its data set are as before.
 
     Weight decay in the optimizer (``AdamW(weight_decay=...)``, and in ``SGD`` too) isn't in the
     loss: it adds nothing to the gap, and there is nothing to say of it here. What your loop adds
