@@ -6,7 +6,7 @@ import pytest
 
 import lossgap
 
-PACKAGES = {"mlflow", "tensorboard", "torch", "wandb"}
+PACKAGES = {"mlflow", "ray", "tensorboard", "torch", "wandb"}
 OBJECTS = sorted(set(lossgap.__all__) - {"__version__"} - PACKAGES)
 
 

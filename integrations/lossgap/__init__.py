@@ -57,6 +57,7 @@ __all__ = [
     "fit",
     "measure",
     "mlflow",
+    "ray",
     "summarize",
     "tensorboard",
     "torch",

@@ -104,6 +104,13 @@ def with_plain_pytorch(model: Any, loader: Any, loss_fn: Any) -> lossgap.Measure
     return found
 
 
+def with_ray(model: Any, dataset: Any) -> lossgap.Measurement:
+    """Measure a data set of Ray Data by its columns."""
+    found = lossgap.ray.measure(model, dataset, x=["age", "size"], y="price", workers=2)
+    assert_type(found, lossgap.Measurement)
+    return found
+
+
 def with_mlflow(model: Any, x: Any, y: Any, run_id: str) -> None:
     """Log to a run, or to one of its own from every fit."""
     tracker = lossgap.mlflow.MLflowTracker(run_id, tracking_uri="http://127.0.0.1:5000")

@@ -16,7 +16,7 @@ AsJson = Annotated[
 EXIT_CODES: Final = (
     "\b\nExit codes:\n"
     "  0    done\n"
-    "  1    done in part: something waits, or was found\n"
+    "  1    not all is done: something waits, or is left\n"
     "  2    an error, told in one line on stderr\n"
     "  3    a defect of lossgap, with a traceback\n"
     "  130  interrupted"
