@@ -34,6 +34,7 @@ with wandb.init(project="digits", mode="offline", settings=settings) as run:
     model.fit(digits.data / 16, digits.target, epochs=5, validation_split=0.2, verbose=0)
     folder = Path(run.dir).parent.relative_to(Path.cwd())
 
+wandb.teardown()  # W&B writes the last rows a moment after the end of a run: this waits for them
 (found,) = lossgap.wandb.read_runs(folder)
 last = found.measurements[-1]
 print(f"reported {last.reported_loss:.4f}  true {last.true_loss:.4f}")

@@ -31,7 +31,9 @@ def accepts(place: str) -> bool:
 def read_runs(place: str) -> list[Run]:
     """Read the runs below a path, those without a measurement left out.
 
-    Numbers are as they were logged, to the last bit. The penalty by layer isn't logged.
+    Numbers are as they were logged, to the last bit. The penalty by layer isn't logged. W&B writes
+    the last rows a moment after ``run.finish()``: in the same process call ``wandb.teardown()``
+    before, which waits for them.
 
     Args:
         place: A file ``run-*.wandb``, a run's folder such as ``wandb/offline-run-…``, or a
@@ -55,7 +57,8 @@ def read_runs(place: str) -> list[Run]:
         raise DataError(
             f"{place}: no measurement of lossgap's in {len(files)} W&B run"
             f"{'s' * (len(files) != 1)}. Were they logged with lossgap.wandb? A run that was "
-            "killed has on disk what W&B had written by then."
+            "killed has on disk what W&B had written by then; of one that has just finished, "
+            "wandb.teardown() waits for the rest."
         )
     return runs
 
