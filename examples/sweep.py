@@ -35,7 +35,7 @@ def train(mechanisms, penalty):
     model = keras.Sequential([layers.Input((64,)), hidden, *mechanisms, output])
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     callback = lossgap.TrueLoss()
-    lossgap.fit(model, x, y, epochs=15, validation_split=0.2, verbose=0, true_loss=callback)
+    lossgap.fit(model, x, y, epochs=10, validation_split=0.2, verbose=0, true_loss=callback)
     return callback.measurements
 
 
