@@ -12,8 +12,6 @@ from lossgap.errors import DataError, InvalidArgumentError
 # A column, or a structure of columns as the model takes its inputs: by name, or in order.
 Columns = str | list[str] | tuple[str, ...] | Mapping[str, str]
 
-EMPTY = "The data set is empty: it has no row. Pass at least one."
-
 
 @dataclass(frozen=True, slots=True)
 class Roles:
@@ -59,10 +57,8 @@ class Roles:
         """Make sure that the data set has the columns.
 
         Raises:
-            DataError: It doesn't, or it has none: with some versions of Ray an empty one.
+            DataError: It doesn't.
         """
-        if not present:
-            raise DataError(EMPTY)
         missing = [name for name in self.names() if name not in present]
         if missing:
             raise DataError(

@@ -16,7 +16,7 @@ from lossgap.core.meter import Meter
 from lossgap.core.settings import Settings
 from lossgap.errors import DataError, InvalidArgumentError, LossgapWarning, UnsupportedModelError
 from lossgap.extras import require
-from lossgap.ray.columns import EMPTY, Columns, Roles
+from lossgap.ray.columns import Columns, Roles
 from lossgap.ray.job import Job
 from lossgap.ray.models import Recipe
 from lossgap.ray.sample import SampleFeed
@@ -104,7 +104,7 @@ def measure(
     try:
         rows = dataset.take_batch(batch_size or DEFAULT_BATCH_SIZE, batch_format="numpy")
     except ValueError as error:
-        raise DataError(EMPTY) from error
+        raise DataError("The data set is empty: it has no row. Pass at least one.") from error
     first = roles.feed(rows)
     evaluator = compiled(local, first, metrics=metrics)
     _check(local, is_sequential=evaluator.is_sequential, metrics=metrics)
